@@ -26,7 +26,8 @@
 #define TORC_ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The struct that holds MEMBER, from the member's address. */
-#define TORC_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define TORC_CONTAINER_OF(pointer, type, member) \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Durations are in nanoseconds everywhere; these spell them out. */
 #define TORC_US UINT64_C(1000)

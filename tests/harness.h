@@ -32,14 +32,14 @@ void test_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4), noreturn));
 void test_skip(const char *why) __attribute__((noreturn));
 
-#define TEST_DYING(suite_, name_, signal_)                                                         \
-    static void suite_##_##name_(void);                                                            \
-    static struct test_case suite_##_##name_##_case = {#suite_, #name_, suite_##_##name_,          \
-                                                       (signal_), NULL};                           \
-    __attribute__((constructor)) static void suite_##_##name_##_add(void)                          \
-    {                                                                                              \
-        test_register(&suite_##_##name_##_case);                                                   \
-    }                                                                                              \
+#define TEST_DYING(suite_, name_, signal_) \
+    static void suite_##_##name_(void); \
+    static struct test_case suite_##_##name_##_case = {#suite_, #name_, suite_##_##name_, \
+                                                       (signal_), NULL}; \
+    __attribute__((constructor)) static void suite_##_##name_##_add(void) \
+    { \
+        test_register(&suite_##_##name_##_case); \
+    } \
     static void suite_##_##name_(void)
 #define TEST(suite_, name_) TEST_DYING(suite_, name_, 0)
 #define TEST_FAIL(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
@@ -51,32 +51,32 @@ void test_skip(const char *why) __attribute__((noreturn));
 
 #define TEST(suite_, name_) Test(suite_, name_, .timeout = TEST_SECONDS_MAX)
 /* A test that must die of a signal: SIGABRT for a broken contract. */
-#define TEST_DYING(suite_, name_, signal_)                                                         \
+#define TEST_DYING(suite_, name_, signal_) \
     Test(suite_, name_, .timeout = TEST_SECONDS_MAX, .signal = (signal_))
 #define TEST_FAIL(...) cr_fatal(__VA_ARGS__)
 #define TEST_SKIP(why) cr_skip_test("%s", why)
 
 #endif
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            TEST_FAIL("%s", #condition);                                                           \
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) \
+            TEST_FAIL("%s", #condition); \
     } while (0)
 
 /* Integers of any width; prints both. */
-#define CHECK_EQ(got, wanted)                                                                      \
-    do {                                                                                           \
-        long long got_ = (long long)(got), wanted_ = (long long)(wanted);                          \
-        if (got_ != wanted_)                                                                       \
-            TEST_FAIL("%s is %lld, not %lld (%s)", #got, got_, wanted_, #wanted);                  \
+#define CHECK_EQ(got, wanted) \
+    do { \
+        long long got_ = (long long)(got), wanted_ = (long long)(wanted); \
+        if (got_ != wanted_) \
+            TEST_FAIL("%s is %lld, not %lld (%s)", #got, got_, wanted_, #wanted); \
     } while (0)
 
-#define CHECK_STR(got, wanted)                                                                     \
-    do {                                                                                           \
-        const char *got_ = (got), *wanted_ = (wanted);                                             \
-        if (strcmp(got_, wanted_) != 0)                                                            \
-            TEST_FAIL("%s is \"%s\", not \"%s\"", #got, got_, wanted_);                            \
+#define CHECK_STR(got, wanted) \
+    do { \
+        const char *got_ = (got), *wanted_ = (wanted); \
+        if (strcmp(got_, wanted_) != 0) \
+            TEST_FAIL("%s is \"%s\", not \"%s\"", #got, got_, wanted_); \
     } while (0)
 
 #endif
