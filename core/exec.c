@@ -104,12 +104,11 @@ int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg)
     TORC_ASSERT(torci_this == NULL);
     torci_this = exec;
     torci_sanitizer_loop_starts(exec);
-    int err = torci_fiber_spawn(exec, NULL,
-                                &(struct torc_task_options){.name = "main", .task = &exec->main},
-                                main, arg);
+    int err = torci_fiber_spawn(
+        exec, NULL, &(struct torc_task_options){.name = "main", .task = &exec->main}, main, arg);
     while (!err && exec->fibers_live) {
         exec->turns++;
-        if (torci_wheel_next_is_due(&exec->wheel, exec->now_ns))
+        if (exec->wheel.armed)
             (void)torci_wheel_advance(&exec->wheel, exec->now_ns);
         struct torc_queue *queue = torci_queue_pick(exec);
         if (queue)

@@ -32,8 +32,8 @@ struct torci_fiber {
     struct torc_scope *scope;
     struct torci_link in_scope;
     struct torc_task *handle;
-    struct torc_deadline *deadline; /* innermost */
-    void *locals[TORC_LOCALS_MAX];   /* all NULL while the fiber is free */
+    struct torc_deadline *deadline;    /* innermost */
+    void *locals[TORC_LOCALS_MAX];     /* all NULL while the fiber is free */
     char name[TORC_TASK_NAME_MAX + 1]; /* empty: "task" */
 };
 _Static_assert(offsetof(struct torci_fiber, fn) == 64, "the switch touches one line");
@@ -48,7 +48,8 @@ struct torci_exec_config {
 enum {
     TORCI_TASKS_MAX_DEFAULT = 1 << 20,
     TORCI_QUOTA_NS = 500 * 1000,
-    TORCI_BURST_NS = 50 * 1000, /* tasks switch among themselves for this long between two looks at the ring */
+    TORCI_BURST_NS =
+        50 * 1000, /* tasks switch among themselves for this long between two looks at the ring */
     TORCI_BURST_MAX = 4096,
 };
 
@@ -56,7 +57,7 @@ struct torci_exec {
     struct torci_fiber *current; /* NULL in the loop */
     struct torc_queue *running;  /* whose slice it is */
     uint32_t budget;             /* switches left before the loop looks up */
-    uint32_t burst;              /* the budget that a slice starts with: about TORCI_BURST_NS worth */
+    uint32_t burst; /* the budget that a slice starts with: about TORCI_BURST_NS worth */
     uint64_t slice_end_ns;
     const uint32_t *kernel_flags; /* any of kernel_flags_mask set: the kernel has work for us */
     uint32_t kernel_flags_mask;
@@ -110,6 +111,9 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
 void torci_fiber_refresh(struct torci_fiber *fiber);
 void torci_fiber_cancel(struct torci_fiber *fiber);
 
+/* Gives all fibers' memory back. */
+void torci_fibers_unmap(struct torci_exec *exec);
+
 /* A fiber without a scope: the main task. As torc_spawn_with. */
 int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
                       const struct torc_task_options *options, torc_task_fn *fn,
@@ -144,7 +148,6 @@ static inline struct torci_fiber *torci_fiber_self(void)
     TORC_ASSERT(torci_this != NULL && torci_this->current != NULL);
     return torci_this->current;
 }
-
 
 static inline uint64_t torci_ticks(void)
 {

@@ -14,8 +14,8 @@ void torc_panic(const char *file, int line, const char *what)
     const struct torci_exec *exec = torci_this;
     if (exec) {
         char text[256];
-        snprintf(text, sizeof text, "torc: broken invariant at %s:%d in task \"%s\": %s", file, line,
-                 torc_task_name(), what);
+        snprintf(text, sizeof text, "torc: broken invariant at %s:%d in task \"%s\": %s", file,
+                 line, torc_task_name(), what);
         exec->host->report(exec->host->context, text);
     }
     abort();

@@ -108,7 +108,8 @@ uint64_t torci_queue_slice_end(const struct torci_exec *exec, const struct torc_
 {
     uint64_t slice_ns = exec->quota_ns;
     for (const struct torc_queue *level = queue; level->parent; level = level->parent)
-        for (const struct torc_queue *at = level->parent->first_runnable; at; at = at->next_runnable)
+        for (const struct torc_queue *at = level->parent->first_runnable; at;
+             at = at->next_runnable)
             if (at != level && at->latency_goal_ns && at->latency_goal_ns / 2 < slice_ns)
                 slice_ns = at->latency_goal_ns / 2;
     return exec->now_ns + slice_ns;

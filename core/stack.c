@@ -14,7 +14,8 @@ enum {
     SLAB_STACKS_MIN = 16,
     SLAB_STACKS_MAX = 1024,
     SLAB_BYTES_MAX = 256 << 20,
-    COLOUR_LINES = 24, /* 1.5 KiB: the descriptor, the colour and a shallow task's frames share one page */
+    COLOUR_LINES =
+        24, /* 1.5 KiB: the descriptor, the colour and a shallow task's frames share one page */
     LINE = 64,
 };
 
@@ -76,7 +77,8 @@ static struct torci_stack_slab *slab_with_room(struct torci_stacks *stacks, unsi
         count = SLAB_STACKS_MAX;
     if (count * stride(stack_class) > SLAB_BYTES_MAX)
         count = SLAB_BYTES_MAX / stride(stack_class);
-    struct torci_stack_slab *slab = (struct torci_stack_slab *)host->alloc(host->context, sizeof *slab);
+    struct torci_stack_slab *slab =
+        (struct torci_stack_slab *)host->alloc(host->context, sizeof *slab);
     if (!slab)
         return NULL;
     slab->count = (uint32_t)count;

@@ -48,9 +48,8 @@ static __attribute__((noinline, cold)) void bind_stack(struct torci_exec *exec,
     torci_context_make(&fiber->context, fiber->stack->top, fiber_entry);
 }
 
-static inline __attribute__((always_inline)) void go_to_fiber(struct torci_exec *exec,
-                                                              struct torci_context *from,
-                                                              struct torci_fiber *fiber)
+static inline __attribute__((always_inline)) void
+go_to_fiber(struct torci_exec *exec, struct torci_context *from, struct torci_fiber *fiber)
 {
     exec->current = fiber;
     if (TORC_UNLIKELY(!fiber->context.ip))

@@ -4,7 +4,7 @@
  * moves to the list DUE, in order, while no code but this file's runs; then the wheel has its new time, and one timer
  * after the other leaves DUE and fires.
  */
-#include "core/wheel_internal.h"
+#include "core/wheel.h"
 
 _Static_assert(TORCI_WHEEL_SLOTS == 64, "one bit of uint64_t a slot");
 _Static_assert(TORCI_WHEEL_LEVELS *TORCI_WHEEL_BITS >= 64, "every time has a level");

@@ -4,7 +4,7 @@
  * seeds. Nothing here waits: time is what the test says it is.
  */
 #include "core/random_internal.h"
-#include "core/wheel_internal.h"
+#include "core/wheel.h"
 #include "tests/harness.h"
 
 #include <signal.h>

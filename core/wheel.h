@@ -23,8 +23,8 @@
  * No clock of its own: the caller says what time it is, in nanoseconds since any epoch. Timers are the caller's memory
  * and must stay put while armed. Never allocates, never fails. One owner; no thread safety.
  */
-#ifndef TORC_CORE_WHEEL_INTERNAL_H
-#define TORC_CORE_WHEEL_INTERNAL_H
+#ifndef TORC_CORE_WHEEL_H
+#define TORC_CORE_WHEEL_H
 
 #include "core/list.h"
 
