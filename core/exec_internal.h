@@ -6,7 +6,7 @@
 #ifndef TORC_CORE_EXEC_INTERNAL_H
 #define TORC_CORE_EXEC_INTERNAL_H
 
-#include "core/context_internal.h"
+#include "core/context.h"
 #include "core/host_internal.h"
 #include "core/queue.h"
 #include "core/stack_internal.h"
@@ -22,7 +22,7 @@ struct torci_fiber {
     struct torci_wait *wait; /* what it is parked on; NULL while ready or running */
     int16_t interrupt;       /* what a blocking call returns now: 0, -ECANCELED, -ETIMEDOUT */
     uint8_t stack_class;
-    bool cancelled;
+    bool cancelled, named;
     uint32_t mask_depth;
     uint32_t open_scopes;
 
@@ -34,7 +34,7 @@ struct torci_fiber {
     struct torc_task *handle;
     struct torc_deadline *deadline;    /* innermost */
     void *locals[TORC_LOCALS_MAX];     /* all NULL while the fiber is free */
-    char name[TORC_TASK_NAME_MAX + 1]; /* empty: "task" */
+    char name[TORC_TASK_NAME_MAX + 1]; /* if named */
 };
 _Static_assert(offsetof(struct torci_fiber, fn) == 64, "the switch touches one line");
 _Static_assert(sizeof(struct torci_fiber) <= 256, "a parked task costs a page of stack and this");
@@ -85,7 +85,7 @@ struct torci_exec {
     /* The sanitizers' idea of the loop's stack. */
     const void *loop_stack_low;
     size_t loop_stack_size;
-    void *loop_sanitizer_fiber;
+    void *loop_sanitizer_fiber, *loop_save;
 };
 
 /* initial-exec: one load, where position-independent code by default makes a call. */
@@ -102,9 +102,6 @@ void torci_exec_deinit(struct torci_exec *exec);
  * has ended; a negative errno if it could not be started or the driver failed. */
 int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg) TORC_MUST_CHECK;
 
-/* Switches away from the running task, which somebody else has a pointer to; returns when torci_fiber_ready was called
- * for it. Opaque to every caller (core/context_internal.h). */
-void torci_switch_away(void);
 /* From the loop: runs the oldest ready task of QUEUE, and those after it, until the slice is over. */
 void torci_switch_to_tasks(struct torci_exec *exec, struct torc_queue *queue);
 /* The running task's result is RESULT: settles with its scope and handle. In task.c; the fiber is free afterwards. */

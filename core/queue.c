@@ -171,7 +171,8 @@ void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint6
 bool torci_queue_check(const struct torc_queue *group)
 {
     for (const struct torc_queue *at = group->first_runnable; at; at = at->next_runnable) {
-        if (!at->runnable || at->parent != group || (!torci_queue_is_empty(at) && at->first_runnable))
+        if (!at->runnable || at->parent != group ||
+            (!torci_queue_is_empty(at) && at->first_runnable))
             return false;
         if (torci_queue_is_empty(at) && !at->first_runnable)
             return false;

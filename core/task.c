@@ -63,6 +63,7 @@ static void copy_name(struct torci_fiber *fiber, const char *name)
         length++;
     memcpy(fiber->name, name, length);
     fiber->name[length] = '\0';
+    fiber->named = true;
 }
 
 static int choose_stack_class(const struct torci_exec *exec,
@@ -117,7 +118,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
     fiber->scope = scope;
     fiber->handle = NULL;
     fiber->deadline = NULL;
-    fiber->name[0] = '\0';
+    fiber->named = false;
     if (options) {
         if (options->name)
             copy_name(fiber, options->name);
@@ -258,7 +259,7 @@ bool torc_task_is_done(const struct torc_task *task)
 const char *torc_task_name(void)
 {
     const struct torci_fiber *self = torci_this ? torci_this->current : NULL;
-    return !self ? "loop" : self->name[0] ? self->name : "task";
+    return !self ? "loop" : self->named ? self->name : "task";
 }
 
 void torc_task_set_name(const char *name)
