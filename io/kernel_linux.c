@@ -5,6 +5,8 @@
  * and keeps none of the caller's memory. Every function may be called on any thread.
  */
 #define _GNU_SOURCE
+#include "io/kernel_linux_internal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
@@ -19,7 +21,6 @@
 
 #include "io/clock_internal.h"
 #include "io/kernel_internal.h"
-#include "io/kernel_linux_internal.h"
 
 /* Linux 6.13; Debian 12's headers end at 6.1. */
 enum { GUARD_INSTALL = 102 };

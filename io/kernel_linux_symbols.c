@@ -172,6 +172,7 @@ static void line_add_hex(struct line *line, uintptr_t value)
 
 void torci_linux_backtrace(void *context)
 {
+    torci_linux_backtrace_prepare(); /* long done where this is a signal handler */
     void *frames[FRAMES_MAX];
     int count = backtrace(frames, FRAMES_MAX);
     struct symbols symbols;
