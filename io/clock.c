@@ -18,8 +18,8 @@ struct sample {
     uint64_t ticks, ns, width_ns;
 };
 
-/* The narrowest of several tries: an interrupt between the two readings makes one wide. What remains of the error is the
- * same each time, so it cancels out of a rate. */
+/* The narrowest of several tries: an interrupt between the two readings makes one wide. What remains of the error is
+ * the same each time, so it cancels out of a rate. */
 static struct sample sample_take(const struct torci_host *host)
 {
     struct sample best = {.width_ns = UINT64_MAX};

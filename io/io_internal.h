@@ -12,6 +12,7 @@
 #include "io/op.h"
 #include "io/ring_internal.h"
 #include "io/run.h"
+#include "io/signals_internal.h"
 
 struct torci_io {
     const struct torci_kernel *kernel;
@@ -29,6 +30,7 @@ struct torci_io {
         int event_fd;      /* -1 until somebody may wake us from outside */
         uint32_t parked;   /* atomic: 1 while asleep or about to be */
     } wake;
+    struct torci_signal_watch signals;
     bool shutting_down;
 };
 

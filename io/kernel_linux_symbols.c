@@ -7,8 +7,8 @@
  * Unwinding is glibc's, by the unwind tables: frame pointers are not kept in optimised code. It ends at a task's first
  * frame, whose return address is zero.
  *
- * Only open, fstat, mmap, munmap, close and write are called, all async-signal-safe, and backtrace, which is once it has
- * loaded libgcc: torci_linux_backtrace_prepare makes it do that before.
+ * Only open, fstat, mmap, munmap, close and write are called, all async-signal-safe, and backtrace, which is so once it
+ * has loaded libgcc: torci_linux_backtrace_prepare makes it do that before.
  */
 #define _GNU_SOURCE
 #include <elf.h>

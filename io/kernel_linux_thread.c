@@ -9,8 +9,8 @@
  *     thread_leave    all of it undone, in reverse; the last of the process gives the handlers back
  *
  * Signal dispositions are the process's, masks and signal stacks the thread's. All state is guarded by process.lock,
- * except what handlers read, which is named there. A thread's entry is found by its thread id: these are cold calls, and
- * the library has no thread-local but torci_this.
+ * except what handlers read, which is named there. A thread's entry is found by its thread id: these are cold calls,
+ * and the library has no thread-local but torci_this.
  */
 #define _GNU_SOURCE
 #include <errno.h>

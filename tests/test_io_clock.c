@@ -46,7 +46,8 @@ static void start(struct torci_host *host, struct torci_clock *clock)
     torci_clock_start(clock, host);
 }
 
-/* How far ahead of the bent clock the counter clock is for certain: a preemption between the readings proves nothing. */
+/* How far ahead of the bent clock the counter clock is for certain: a preemption between the readings proves nothing.
+ */
 static int64_t ahead_ns(const struct torci_host *host)
 {
     uint64_t before = bent_now_ns(NULL), ours = torci_host_now_ns(host);
