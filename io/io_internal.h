@@ -12,6 +12,7 @@
 #include "io/op.h"
 #include "io/ring_internal.h"
 #include "io/run.h"
+#include "io/signals_internal.h"
 
 /* Which entries of a table that the ring keeps are free. */
 struct torci_slots {
@@ -39,6 +40,7 @@ struct torci_io {
         int event_fd;    /* -1 until somebody may wake us from outside */
         uint32_t parked; /* atomic: 1 while asleep or about to be */
     } wake;
+    struct torci_signal_watch signals;
     bool shutting_down;
     int cpu;
     struct torci_stall { /* of the signal handler alone: what it saw the last time */
