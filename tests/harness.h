@@ -48,12 +48,13 @@ void test_skip(const char *why) __attribute__((noreturn));
 #else
 
 #include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 
 #define TEST(suite_, name_) Test(suite_, name_, .timeout = TEST_SECONDS_MAX)
 /* A test that must die of a signal: SIGABRT for a broken contract. */
 #define TEST_DYING(suite_, name_, signal_) \
     Test(suite_, name_, .timeout = TEST_SECONDS_MAX, .signal = (signal_))
-#define TEST_FAIL(...) cr_assert_fail(__VA_ARGS__)
+#define TEST_FAIL(...) cr_fatal(__VA_ARGS__)
 #define TEST_SKIP(why) cr_skip_test("%s", why)
 
 #endif

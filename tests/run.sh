@@ -52,6 +52,10 @@ run_script() {
         echo "not ok $name ended with exit code $code" >>"$2/$name.verdicts"
     elif [ ! -s "$2/$name.verdicts" ]; then
         echo "not ok $name ran no test" >>"$2/$name.verdicts"
+    elif [ "${1#tests/lint/}" != "$1" ] && ! grep -q '^not ok' "$log" &&
+        grep -qvE '^(ok|skip) ' "$log"; then
+        # A check whose tool broke finds nothing, which must not look like a clean tree.
+        echo "not ok lint_$name complained" >>"$2/$name.verdicts"
     fi
     grep -q '^not ok' "$2/$name.verdicts" && cp "$log" "$2/$name.failed"
     return 0
