@@ -129,7 +129,7 @@ part_clang() {
 }
 
 sanitized() { # sanitizers
-    build "build_san_$1" B="$out/san-$(echo "$1" | tr , -)" SAN="$1" all tests || return
+    build "build_san_$(echo "$1" | tr , _)" B="$out/san-$(echo "$1" | tr , -)" SAN="$1" all tests || return
     # TSan of gcc 12 knows only layouts of up to 28 random bits; newer kernels use more.
     case "$1" in
     *thread*) setarch -R true 2>/dev/null && WRAP="setarch -R" ;;
