@@ -105,7 +105,7 @@ SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS))
 
 demo:
 	@sh tests/setup.sh build
-	@$(SUBMAKE) all
+	@echo "building torc into $B" && $(SUBMAKE) -s all
 	@$B/torc info
 	@TORC=$B/torc sh apps/demo.sh $B
 
@@ -120,7 +120,8 @@ lint test-aarch64:
 bench:
 	@sh tests/setup.sh bench
 	@$(SUBMAKE) all
-	@sh bench/run.sh $B
+	@$(MAKE) --no-print-directory -s -f bench/peers/Makefile B=$B CC=$(CC)
+	@python3 bench/compare.py --build $B
 
 # Ten million random rounds of submit, cancel and deadline; the short form is part of make test.
 stress:
@@ -133,7 +134,7 @@ install: lib $(if $(APP_OBJ),$B/torc)
 	install -m 644 $B/libtorc.a $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $B/libtorc.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib
 	ln -sf libtorc.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib/libtorc.so
-	for h in $(PUBLIC); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/torc/$$h; done
+	set -e; for h in $(PUBLIC); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/torc/$$h; done
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' torc.pc.in \
 	 >$(DESTDIR)$(PREFIX)/lib/pkgconfig/torc.pc
 	$(if $(APP_OBJ),install -m 755 $B/torc $(DESTDIR)$(PREFIX)/bin)

@@ -15,9 +15,11 @@ export B=build
 
 # judge CHECK SCRIPT FILE: that check has to be red now.
 judge() {
-    said=$(sh "tests/lint/$2.sh" 2>&1)
+    case "$2" in tidy) only=$3 ;; *) only= ;; esac # the analyser is slow
+    said=$(sh "tests/lint/$2.sh" $only 2>&1)
+    # The offence itself has to be named: the tree may have been red before.
     case "$said" in
-    *"not ok lint_$1 "*) echo "ok lint_can_fail_$1" ;;
+    *"not ok lint_$1 "*"$(basename "$3" | sed 's/[.].*//')"*) echo "ok lint_can_fail_$1" ;;
     *"skip lint_$1 "*) echo "skip lint_can_fail_$1 the tool is missing" ;;
     *) echo "not ok lint_can_fail_$1 $3 got through: $said" ;;
     esac

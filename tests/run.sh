@@ -100,8 +100,10 @@ part_cli() {
     done | xargs -r -I{} sh tests/run.sh --script {} "$dir"
 }
 
-# What a user's machine would do: install, then compile the examples against what was installed.
+# What a user's machine would do: install, compile the examples against what was installed, run them
+# as the line "Run: build/examples/NAME …" in each says.
 part_examples() {
+    build build_examples B="$out" SAN= all || return
     root=$PWD/$dir/root
     rm -rf "$root"
     build install B="$out" SAN= PREFIX="$root" DESTDIR= install || return
@@ -111,6 +113,13 @@ part_examples() {
         flags=$(PKG_CONFIG_PATH="$root/lib/pkgconfig" pkg-config --cflags --libs torc)
         if $CC -std=c17 -Wall -Wextra -Werror -o "$dir/$name" "$source" $flags \
             >"$dir/$name.log" 2>&1; then
+            command=$(sed -n 's|^.*Run: build/|build/|p' "$source" | sed "s| *\*/.*||; s|build/|$out/|g")
+            [ -n "$command" ] || command='echo no line "Run: build/examples/NAME"; false'
+            timeout -k 5 60 sh -c "$command" >>"$dir/$name.log" 2>&1 </dev/null
+        else
+            false
+        fi
+        if [ $? -eq 0 ]; then
             echo "ok $name" >"$dir/$name.verdicts"
         else
             echo "not ok $name" >"$dir/$name.verdicts"

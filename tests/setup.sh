@@ -16,7 +16,7 @@ build) wanted=$build ;;
 test) wanted="$build $lint $aarch64 libcriterion-dev" ;;
 lint) wanted="$build $lint" ;;
 aarch64) wanted="$build $aarch64" ;;
-bench) wanted="$build fio jq" ;;
+bench) wanted="$build fio python3" ;;
 *)
     echo "usage: tests/setup.sh build|test|lint|aarch64|bench" >&2
     exit 2
