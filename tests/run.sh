@@ -206,4 +206,7 @@ awk '/^ok/ { ok++ } /^not ok/ { bad++ } /^skip/ { skipped++ }
     END {
         printf "%d passed, %d failed%s\n", ok, bad, skipped ? ", " skipped " skipped" : ""
         exit bad > 0
-    }' "$logs/verdicts"
+    }' "$logs/verdicts" >"$logs/summary"
+code=$?
+cat "$logs/summary"
+exit $code
