@@ -17,7 +17,7 @@
 /* A live task. The first cache line holds all that a switch touches. */
 struct torci_fiber {
     _Alignas(64) struct torci_context context; /* context.ip is NULL until the first run */
-    struct torci_fiber *next_ready;
+    struct torci_fiber *next_free;
     struct torc_queue *queue;
     struct torci_wait *wait; /* what it is parked on; NULL while ready or running */
     int16_t interrupt;       /* what a blocking call returns now: 0, -ECANCELED, -ETIMEDOUT */
@@ -88,7 +88,9 @@ struct torci_exec {
     void *loop_sanitizer_fiber;
 };
 
-extern _Thread_local struct torci_exec *torci_this;
+/* initial-exec: one load, where position-independent code by default makes a call. */
+#define TORCI_TLS __attribute__((tls_model("initial-exec")))
+extern TORCI_TLS _Thread_local struct torci_exec *torci_this;
 
 /* HOST must outlive the executor. -ENOMEM, -EINVAL. */
 int torci_exec_init(struct torci_exec *exec, const struct torci_host *host,
@@ -129,15 +131,30 @@ uint64_t torci_queue_slice_end(const struct torci_exec *exec, const struct torc_
 void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint64_t used_ns);
 bool torci_queue_check(const struct torc_queue *group);
 
+static inline bool torci_queue_is_empty(const struct torc_queue *queue)
+{
+    return queue->head == queue->tail;
+}
+
+static inline void torci_queue_push(struct torc_queue *queue, struct torci_fiber *fiber)
+{
+    queue->ready[queue->tail++ & queue->mask] = fiber;
+}
+
+/* The oldest ready task; there must be one. */
+static inline struct torci_fiber *torci_queue_pop(struct torc_queue *queue)
+{
+    return queue->ready[queue->head++ & queue->mask];
+}
+
+/* One task more will name QUEUE: room for it. -ENOMEM. */
+int torci_queue_grow(const struct torci_host *host, struct torc_queue *queue) TORC_MUST_CHECK;
+void torci_queue_free(const struct torci_host *host, struct torc_queue *queue);
+
 static inline void torci_fiber_ready(struct torci_exec *exec, struct torci_fiber *fiber)
 {
     struct torc_queue *queue = fiber->queue;
-    fiber->next_ready = NULL;
-    if (queue->head)
-        queue->tail->next_ready = fiber;
-    else
-        queue->head = fiber;
-    queue->tail = fiber;
+    torci_queue_push(queue, fiber);
     if (TORC_UNLIKELY(!queue->runnable))
         torci_queue_activate(exec, queue);
 }

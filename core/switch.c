@@ -15,7 +15,7 @@
 #define OPAQUE __attribute__((noinline))
 #endif
 
-_Thread_local struct torci_exec *torci_this;
+TORCI_TLS _Thread_local struct torci_exec *torci_this;
 
 /* Goes from one context to another; TO_STACK is NULL for the loop. Returns when somebody switches back. */
 static inline __attribute__((always_inline)) void go(struct torci_exec *exec,
@@ -29,13 +29,14 @@ static inline __attribute__((always_inline)) void go(struct torci_exec *exec,
     torci_sanitizer_arrive(exec, save);
 }
 
+/* The oldest ready task. A thousand of them are not in the first-level cache: fetch those after it while we are busy
+ * leaving, the fiber first and its frame a switch later. */
 static inline struct torci_fiber *take_first(struct torc_queue *queue)
 {
-    struct torci_fiber *first = queue->head;
-    queue->head = first->next_ready;
-    /* its saved registers, while we are busy leaving: a queue of a thousand tasks is not in the first-level cache */
-    __builtin_prefetch(queue->head);
-    return first;
+    uint32_t head = queue->head++;
+    __builtin_prefetch(queue->ready[(head + 3) & queue->mask]);
+    __builtin_prefetch(queue->ready[(head + 1) & queue->mask]->context.sp);
+    return queue->ready[head & queue->mask];
 }
 
 static void fiber_entry(void);
@@ -68,13 +69,12 @@ static TORCI_NO_TSAN void fiber_entry(void)
         struct torci_stack *stack = fiber->stack;
         torci_fiber_finish(exec, fiber, fiber->fn(fiber->arg));
         struct torci_fiber *next = NULL;
-        if (exec->running->head && exec->budget) {
+        if (!torci_queue_is_empty(exec->running) && exec->budget) {
             exec->budget--;
             next = take_first(exec->running);
         }
         if (next && !next->context.ip && next->stack_class == stack->stack_class) {
             exec->stacks.reserved[stack->stack_class]--;
-            exec->stacks.free_count[stack->stack_class]--;
             next->stack = stack;
             stack->fiber = next;
             next->context.ip = stack; /* begun; overwritten by its first switch */
@@ -101,7 +101,7 @@ OPAQUE void torci_switch_away(void)
     struct torci_exec *exec = torci_this;
     struct torci_fiber *self = exec->current;
     struct torc_queue *queue = exec->running;
-    if (TORC_LIKELY(queue->head && exec->budget)) {
+    if (TORC_LIKELY(!torci_queue_is_empty(queue) && exec->budget)) {
         exec->budget--;
         go_to_fiber(exec, &self->context, take_first(queue));
     } else {
@@ -117,11 +117,9 @@ OPAQUE void torc_yield(void)
     struct torc_queue *queue = exec->running;
     if (TORC_LIKELY(exec->budget)) {
         exec->budget--;
-        if (!queue->head)
+        if (torci_queue_is_empty(queue))
             return; /* alone; the budget sees to it that the ring is looked at */
-        self->next_ready = NULL;
-        queue->tail->next_ready = self;
-        queue->tail = self;
+        torci_queue_push(queue, self);
         go_to_fiber(exec, &self->context, take_first(queue));
     } else {
         torci_fiber_ready(exec, self);

@@ -22,7 +22,7 @@ static int grow_fibers(struct torci_exec *exec)
     exec->fiber_slabs = slab;
     struct torci_fiber *fibers = (struct torci_fiber *)slab;
     for (size_t i = FIBER_SLAB_BYTES / sizeof *fibers - 1; i > 0; i--) {
-        fibers[i].next_ready = exec->free_fibers;
+        fibers[i].next_free = exec->free_fibers;
         exec->free_fibers = &fibers[i];
     }
     return 0;
@@ -90,12 +90,17 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
         if (err)
             return err;
     }
+    if (TORC_UNLIKELY(!queue->ready || queue->tasks > queue->mask)) {
+        int err = torci_queue_grow(exec->host, queue);
+        if (err)
+            return err;
+    }
     int err = torci_stacks_reserve(&exec->stacks, (unsigned)stack_class);
     if (TORC_UNLIKELY(err))
         return err;
 
     struct torci_fiber *fiber = exec->free_fibers;
-    exec->free_fibers = fiber->next_ready;
+    exec->free_fibers = fiber->next_free;
     exec->fibers_live++;
     queue->tasks++;
     fiber->context.ip = NULL;
@@ -184,7 +189,7 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
         leave_scope(fiber, fiber->scope, result);
     fiber->queue->tasks--;
     exec->fibers_live--;
-    fiber->next_ready = exec->free_fibers;
+    fiber->next_free = exec->free_fibers;
     exec->free_fibers = fiber;
 }
 
