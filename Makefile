@@ -65,8 +65,7 @@ $B/flags: FORCE
 	 printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' >$@
 
 # The context switch must stay opaque to its callers' optimiser, so the library is never LTO; tasks
-# have small stacks, so its frames are bounded; two stores joined to one vector store cost the queues
-# of core/ more than they save.
+# have small stacks, so its frames are bounded.
 $(LIB_OBJ): OWN = -fno-lto -fno-tree-slp-vectorize $(if $(SAN),,-Wframe-larger-than=4096)
 $B/tests/%.o: OWN = $(if $(SMALL),-DTORC_TEST_SMALL)
 
