@@ -2,7 +2,7 @@
  *
  * Task queues: how the tasks of one executor share its CPU. Between queues the one with the least weighted CPU time
  * runs next (virtual runtime: time used / shares); inside a queue tasks run in turn. Queues nest: a group's shares are
- * divided among its members. A queue that wakes after idling starts level with the others and gets no credit for the
+ * divided among its members, and it has no tasks of its own. A queue that wakes after idling starts level with the others and gets no credit for the
  * time it slept. Owned by one executor; every function on its thread.
  */
 #ifndef TORC_CORE_QUEUE_H
@@ -18,7 +18,7 @@ struct torc_queue_options {
     const char *name;          /* for reports; kept by pointer: a string that outlives the queue */
     uint32_t shares;           /* 1 to TORC_SHARES_MAX; 0: TORC_SHARES_DEFAULT */
     uint64_t latency_goal_ns;  /* how late its tasks may start while others run; 0: no goal */
-    struct torc_queue *parent; /* NULL: beside the executor's own queue */
+    struct torc_queue *parent; /* a group; NULL: beside the executor's own queue */
 };
 
 struct torci_fiber;
@@ -32,13 +32,14 @@ struct torc_queue {
     uint64_t vruntime;     /* ns * TORC_SHARES_DEFAULT / shares */
     uint64_t vruntime_min; /* of the members: where a waker starts */
     uint64_t latency_goal_ns;
-    uint64_t cpu_ns; /* used so far */
+    uint64_t start_by_ns; /* with a goal, while runnable: when its tasks must have started */
+    uint64_t cpu_ns;      /* used so far */
     uint32_t shares;
-    uint32_t users; /* tasks and member queues that name it */
+    uint32_t tasks, members; /* that name it; one of the two is 0 */
     bool runnable;
 };
 
-/* -EINVAL: shares out of range. The queue must stay where it is until deinit. */
+/* -EINVAL: shares out of range, or a parent that has tasks. The queue must stay where it is until deinit. */
 int torc_queue_init(struct torc_queue *queue,
                     const struct torc_queue_options *options) TORC_MUST_CHECK;
 /* -EBUSY: tasks or member queues still name it. */

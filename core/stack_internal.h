@@ -36,7 +36,7 @@ struct torci_stack_slab {
     struct torci_stack_slab *next;
     char *memory;
     size_t size_bytes;
-    uint32_t count;
+    uint32_t count, carved; /* stacks that it has room for; that were made of it so far */
     uint8_t stack_class;
 };
 
@@ -45,7 +45,7 @@ struct torci_stacks {
     struct torci_stack *free[TORCI_STACK_CLASSES];
     uint32_t free_count[TORCI_STACK_CLASSES]; /* not in use by a task that has run */
     uint32_t reserved[TORCI_STACK_CLASSES]; /* of those: promised to tasks that have not run yet */
-    struct torci_stack_slab *slabs;
+    struct torci_stack_slab *slabs;         /* all, newest first */
     uint32_t colour;
 };
 

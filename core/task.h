@@ -52,8 +52,8 @@ struct torc_scope {
     bool cancel_on_error, cancelled;
 };
 
-/* A handle on one task, for who wants its result or to cancel it alone. Fields are private; valid from the spawn until
- * the caller drops it, which may be only after the task has ended. */
+/* A handle on one task, for who wants its result or to cancel it alone. Caller's memory, which the spawn fills in and
+ * which must stay until the task has ended. Fields are private. */
 struct torc_task {
     struct torci_fiber *fiber; /* NULL once ended */
     struct torci_link joiners;
@@ -77,7 +77,7 @@ void torc_scope_init_with(struct torc_scope *scope, const struct torc_scope_opti
  * caller's and must live until the task has ended. Does not block; does not allocate once as many tasks have lived at
  * the same time before.
  * 0; -EAGAIN: the executor's limit of tasks is reached; -ENOMEM: no memory for a stack; -ECANCELED: the scope was
- * cancelled; -EINVAL: a stack size beyond 16 MiB. On error nothing was started. */
+ * cancelled; -EINVAL: a stack size beyond 16 MiB, a queue that is a group. On error nothing was started. */
 int torc_spawn(struct torc_scope *scope, torc_task_fn *fn, void *arg) TORC_MUST_CHECK;
 int torc_spawn_with(struct torc_scope *scope, const struct torc_task_options *options,
                     torc_task_fn *fn, void *arg) TORC_MUST_CHECK;

@@ -25,6 +25,7 @@ struct torci_wait {
     void (*interrupt)(struct torci_wait *wait, int reason); /* NULL: the default */
     void *value; /* for whoever wakes: where to put or find what is handed over */
     int result;
+    int reason; /* of the interruption, once there was one: interrupt is called at most once */
     /* Of a select: all its waits, the same in each, and, in the first, which one won. */
     struct torci_wait *siblings;
     uint32_t sibling_count, winner;
