@@ -40,8 +40,8 @@ struct torc_directory;
 /* Whether reads and writes spin for completion instead of waiting for an interrupt, on a second ring. Direct files. */
 enum torc_poll {
     TORC_POLL_NEVER = 0,
-    TORC_POLL_AUTO, /* where the device has poll queues, found out by one read; otherwise not, counted */
-    TORC_POLL_REQUIRED, /* the same, but opening fails with -EOPNOTSUPP where it has none */
+    TORC_POLL_AUTO,     /* if one read proves that the device has poll queues; otherwise counted */
+    TORC_POLL_REQUIRED, /* the same, but otherwise opening fails with -EOPNOTSUPP */
 };
 
 /* Per operation, and by torc_file_options.write_flags for every write: the kernel's RWF_ values. */
@@ -61,8 +61,7 @@ struct torc_file_options {
     bool exclusive;  /* with create: -EEXIST if it is there */
     bool truncate;   /* start empty */
     bool append;     /* every write goes to the end of the file, whatever its offset says */
-    bool
-        temporary; /* PATH is a directory; the file has no name until torc_file_link_open gives it one */
+    bool temporary;  /* in the directory PATH, without a name until torc_file_link_open */
     bool direct;     /* bypass the page cache */
     bool dsync;      /* every write is durable when it returns (O_DSYNC) */
     bool sync;       /* and its metadata, too (O_SYNC) */
@@ -86,7 +85,8 @@ struct torc_file {
     bool is_direct, is_polled, is_device;
     uint32_t memory_align, offset_align; /* 1 when buffered; offset_align is for lengths, too */
 
-    bool closing;
+    bool is_append;
+    uint8_t sqe_flags;
     uint32_t memory_mask, offset_mask;
     uint32_t write_flags;
     struct torc_buffer_pool *bounce;
@@ -97,7 +97,7 @@ struct torc_file {
  * -ENOENT, -EACCES, -EEXIST, -ELOOP, -ENXIO and so on as open(2); -EISDIR: a directory (for those there is
  * torc_directory_open); -EMFILE, -ENFILE: RLIMIT_NOFILE, the system's limit; -EOPNOTSUPP: the file system does no
  * direct I/O, or polling was required and is not to be had; -ENOSPC: no slot left for .fixed_slot; -ENOMEM;
- * -EINVAL: options that contradict each other. On error nothing is held. */
+ * -EINVAL: options that contradict each other. On error nothing is held (a file that it made may stay). */
 int torc_file_open(struct torc_file *file, const char *path,
                    const struct torc_file_options *options) TORC_MUST_CHECK;
 /* Makes a file of an open descriptor and owns it from then on; on error FD stays the caller's. Of the options, those

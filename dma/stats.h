@@ -16,8 +16,7 @@ struct torc_dma_stats {
     uint64_t unpinned_pools; /* buffer pools that the kernel refused to pin */
     uint64_t short_resumes;  /* times a full-length read or write had to go on after a short one */
     uint64_t alignment_guesses; /* direct files whose alignment the kernel did not tell */
-    uint64_t
-        direct_ignored; /* files opened for direct I/O that the file system buffers all the same */
+    uint64_t direct_ignored; /* files opened as direct that the file system buffers all the same */
     uint64_t poll_refused;   /* files that asked for polling on a device without poll queues */
     uint64_t closes_in_line; /* closed by a system call because the ring took no more */
 };

@@ -30,6 +30,7 @@ struct torci_io {
         uint32_t parked;   /* atomic: 1 while asleep or about to be */
     } wake;
     bool shutting_down;
+    uint64_t dma_counters[8]; /* the dma room's; it knows which is which */
 };
 
 static inline struct torci_io *torci_io_this(void)
@@ -43,6 +44,9 @@ static inline const struct torci_kernel *torci_kernel_this(void)
 {
     return torci_io_this()->kernel;
 }
+
+/* Whether the kernel behind IO's ring knows OPCODE, by the probe at set-up. */
+bool torci_ring_has_op(const struct torci_io *io, unsigned opcode);
 
 /* What user_data carries beside an op's address: its low bits. */
 enum {
