@@ -36,6 +36,7 @@ TORC_BEGIN_DECLS
 
 struct iovec;
 struct torc_directory;
+struct torci_ring;
 
 /* Whether reads and writes spin for completion instead of waiting for an interrupt, on a second ring. Direct files. */
 enum torc_poll {
@@ -67,15 +68,14 @@ struct torc_file_options {
     bool sync;       /* and its metadata, too (O_SYNC) */
     bool no_follow;  /* -ELOOP if PATH is a symbolic link */
     bool no_atime;   /* reading leaves the access time alone; -EPERM on others' files */
-    bool fixed_slot; /* register the descriptor with the ring: less work for every operation */
+    bool fixed_slot; /* register the descriptor with the ring: less work for every transfer */
     bool bounce;     /* serve unaligned reads of a direct file through an aligned buffer */
     enum torc_poll poll;
     uint32_t mode;         /* permissions of a new file; default 0666 */
     uint32_t write_flags;  /* enum torc_rw_flags for every write */
     uint32_t bounce_bytes; /* size of a bounce buffer; a multiple of 4,096; default 128 KiB */
     uint32_t bounce_count; /* how many bounced reads at once, the others wait in turn; default 4 */
-    const struct torc_directory
-        *at; /* what a relative PATH starts from; NULL: the working directory */
+    const struct torc_directory *at; /* where a relative PATH starts; NULL: the working directory */
 };
 
 /* Caller's memory. The fields of the first group may be read, none written. */
@@ -86,11 +86,11 @@ struct torc_file {
     uint32_t memory_align, offset_align; /* 1 when buffered; offset_align is for lengths, too */
 
     bool is_append;
-    uint8_t sqe_flags;
     uint32_t memory_mask, offset_mask;
     uint32_t write_flags;
     struct torc_buffer_pool *bounce;
-    void *owner; /* the executor */
+    struct torci_ring *ring; /* that its transfers go through */
+    void *owner;             /* the executor */
 };
 
 /* Opens PATH. The descriptor is close-on-exec. NULL options are all zero.
@@ -122,7 +122,7 @@ ssize_t torc_file_readv_at(struct torc_file *file, const struct iovec *pieces, u
 ssize_t torc_file_writev_at(struct torc_file *file, const struct iovec *pieces, uint32_t count,
                             uint64_t offset) TORC_MUST_CHECK;
 /* The same with SIZE bytes from byte WITHIN of a pool's buffer: the kernel neither maps nor pins anything. An unpinned
- * pool's buffer works as ordinary memory. -EINVAL also: beyond the buffer. */
+ * pool's buffer, or a polled file, works as with ordinary memory. -EINVAL also: beyond the buffer. */
 ssize_t torc_file_read_fixed(struct torc_file *file, struct torc_buffer *buffer, size_t within,
                              size_t size, uint64_t offset) TORC_MUST_CHECK;
 ssize_t torc_file_write_fixed(struct torc_file *file, const struct torc_buffer *buffer,
@@ -144,8 +144,8 @@ struct torc_transfer {
     uint32_t piece_count;
     uint32_t flags; /* enum torc_rw_flags, beside the file's own */
     uint64_t offset;
-    const struct torc_buffer
-        *buffer; /* whose memory it is, to profit from its registration; or NULL */
+    const struct torc_buffer *buffer; /* whose memory it is, to profit from its registration */
+    struct torc_batch *batch;         /* of a started one: the batch that counts it, or NULL */
 };
 ssize_t torc_file_read(struct torc_file *file,
                        const struct torc_transfer *transfer) TORC_MUST_CHECK;
@@ -154,7 +154,8 @@ ssize_t torc_file_write(struct torc_file *file,
 
 /* The form without a task: starts a transfer whose DONE runs once, later, under the contract of io/op.h. The memory,
  * and the array of pieces, belong to the kernel until then; TRANSFER itself only during the call. Not bounced: what is
- * unaligned gets -EINVAL. 0; -EINVAL, -EAGAIN: nothing was started. From tasks and completion functions. */
+ * unaligned gets -EINVAL. With a batch, DONE calls torc_batch_done. 0; -EINVAL, -EAGAIN: nothing was started. From
+ * tasks and completion functions. */
 int torc_file_start_read(struct torc_file *file, const struct torc_transfer *transfer,
                          struct torc_op *op, torc_op_fn *done) TORC_MUST_CHECK;
 int torc_file_start_write(struct torc_file *file, const struct torc_transfer *transfer,

@@ -41,12 +41,6 @@ int torci_file_align(struct torc_file *file, const struct torci_statx *statx) TO
 ssize_t torci_file_bounce(struct torc_file *file,
                           const struct torc_transfer *transfer) TORC_MUST_CHECK;
 
-/* torc_op_begin and torc_op_start on the ring that FILE's transfers go through. */
-int torci_file_op_begin(struct torc_file *file, struct torc_op *op,
-                        struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torci_file_op_start(struct torc_file *file, struct torc_op *op, torc_op_fn *done,
-                        struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-
 /* Proves with one read that FILE's device polls, and switches the file to the polled ring. -EOPNOTSUPP: it does not, or
  * nothing could be read to prove it. */
 int torci_file_poll_probe(struct torc_file *file) TORC_MUST_CHECK;

@@ -65,7 +65,9 @@ static void prepare(const struct torc_file *file, const struct torc_transfer *tr
     const void *address = transfer->memory;
     size_t limit = TORCI_TRANSFER_MAX & ~(size_t)file->offset_mask;
     unsigned length = (unsigned)(transfer->size < limit ? transfer->size : limit);
-    bool fixed = transfer->buffer && transfer->buffer->index >= 0;
+    /* slots and registered buffers are the main ring's: the polled one knows none */
+    bool fixed = transfer->buffer && transfer->buffer->index >= 0 && !file->is_polled;
+    bool slot = file->slot >= 0 && !file->is_polled;
     int opcode;
     if (transfer->pieces) {
         address = transfer->pieces;
@@ -76,11 +78,11 @@ static void prepare(const struct torc_file *file, const struct torc_transfer *tr
     } else {
         opcode = direction == READ ? IORING_OP_READ : IORING_OP_WRITE;
     }
-    io_uring_prep_rw(opcode, sqe, file->slot >= 0 ? file->slot : file->fd, address, length,
-                     transfer->offset);
+    io_uring_prep_rw(opcode, sqe, slot ? file->slot : file->fd, address, length, transfer->offset);
     if (fixed)
         sqe->buf_index = (uint16_t)transfer->buffer->index;
-    sqe->flags |= file->sqe_flags;
+    if (slot)
+        sqe->flags |= IOSQE_FIXED_FILE;
     sqe->rw_flags = (int)(transfer->flags | (direction == WRITE ? file->write_flags : 0));
 }
 
@@ -94,11 +96,11 @@ static ssize_t run(struct torc_file *file, const struct torc_transfer *transfer,
         return -EINVAL;
     struct torc_op op;
     struct io_uring_sqe *sqe;
-    err = torci_file_op_begin(file, &op, &sqe);
+    err = torci_op_begin_on(file->ring, &op, &sqe);
     if (err)
         return err;
     prepare(file, transfer, direction, sqe);
-    return torc_op_wait(&op);
+    return torci_op_wait_on(file->ring, &op);
 }
 
 static int start(struct torc_file *file, const struct torc_transfer *transfer,
@@ -107,10 +109,13 @@ static int start(struct torc_file *file, const struct torc_transfer *transfer,
     struct io_uring_sqe *sqe;
     if (check(file, transfer))
         return -EINVAL;
-    int err = torci_file_op_start(file, op, done, &sqe);
-    if (!err)
-        prepare(file, transfer, direction, sqe);
-    return err;
+    int err = torci_op_start_on(file->ring, op, done, &sqe);
+    if (err)
+        return err;
+    prepare(file, transfer, direction, sqe);
+    if (transfer->batch)
+        transfer->batch->in_flight++;
+    return 0;
 }
 
 ssize_t torc_file_read(struct torc_file *file, const struct torc_transfer *transfer)

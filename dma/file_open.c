@@ -140,7 +140,6 @@ static int set_up(struct torc_file *file, const struct torc_file_options *option
         err = torc_slot_register(file->fd);
         if (err >= 0) {
             file->slot = (int32_t)err;
-            file->sqe_flags = IOSQE_FIXED_FILE;
             err = 0;
         }
     }
@@ -161,8 +160,12 @@ static int set_up(struct torc_file *file, const struct torc_file_options *option
 
 static void clear(struct torc_file *file)
 {
-    *file = (struct torc_file){
-        .fd = -1, .slot = -1, .memory_align = 1, .offset_align = 1, .owner = torci_this};
+    *file = (struct torc_file){.fd = -1,
+                               .slot = -1,
+                               .memory_align = 1,
+                               .offset_align = 1,
+                               .ring = &torci_io_this()->ring,
+                               .owner = torci_this};
 }
 
 /* open(2) says -EINVAL of a directory and of a file system without direct I/O alike. */

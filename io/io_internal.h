@@ -47,6 +47,12 @@ static inline const struct torci_kernel *torci_kernel_this(void)
 
 /* Whether the kernel behind IO's ring knows OPCODE, by the probe at set-up. */
 bool torci_ring_has_op(const struct torci_io *io, unsigned opcode);
+struct torci_ring *torci_io_poll_ring(struct torci_io *io);
+int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
+                      struct io_uring_sqe **sqe) TORC_MUST_CHECK;
+int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
+                      struct io_uring_sqe **sqe) TORC_MUST_CHECK;
+int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
 
 /* What user_data carries beside an op's address: its low bits. */
 enum {

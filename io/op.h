@@ -75,7 +75,7 @@ int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
  * wanted completions at once instead of waking for each. Caller's memory; fields are private. */
 struct torc_batch {
     void *wait;
-    uint32_t completed, wanted;
+    uint32_t in_flight, completed, wanted;
 };
 void torc_batch_init(struct torc_batch *batch);
 static inline void torc_batch_done(struct torc_batch *batch);

@@ -436,7 +436,8 @@ static int starts(void *arg)
         CHECK_EQ(torc_file_start_write(&f,
                                        &(struct torc_transfer){.memory = out + i * BLOCK,
                                                                .size = BLOCK,
-                                                               .offset = i * BLOCK},
+                                                               .offset = i * BLOCK,
+                                                               .batch = &batch},
                                        &s[i].op, count_started),
                  0);
     }
@@ -446,7 +447,8 @@ static int starts(void *arg)
         CHECK_EQ(torc_file_start_read(&f,
                                       &(struct torc_transfer){.memory = in + i * BLOCK,
                                                               .size = BLOCK,
-                                                              .offset = i * BLOCK},
+                                                              .offset = i * BLOCK,
+                                                              .batch = &batch},
                                       &s[i].op, count_started),
                  0);
     }
