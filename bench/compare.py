@@ -28,7 +28,7 @@ import plan
 from plan import Row
 from rounds import FIGURES, Contender, Group, LeftOut, progress, run_group
 
-IDENTITY = ('bench', 'tasks', 'in_flight', 'depth', 'batch', 'block', 'ms', 'mode')
+IDENTITY = ('bench', 'tasks', 'in_flight', 'depth', 'ms', 'mode')
 
 
 class View:
@@ -107,8 +107,9 @@ def table_lines(views):
             bars = '; '.join(f'{text} {"not measured" if ok is None else "yes" if ok else "NO"}' for text, ok in here)
             if name in view.values:
                 ratio = view.ratio(name) if name != view.first else None
-                yield (title, name, figure_text(view.best(name), view.row.figure),
-                       figure_text(view.median(name), view.row.figure), f'{ratio:.{0 if ratio >= 100 else 2}f} x' if ratio else '', bars)
+                times = f'{ratio:.{0 if ratio >= 100 else 2}f} x' if ratio else ''
+                best, median = (figure_text(v, view.row.figure) for v in (view.best(name), view.median(name)))
+                yield (title, name, best, median, times, bars)
             else:
                 yield (title, name, '-', '-', '', bars)
             title = ''

@@ -95,7 +95,9 @@ def fio_record(document):
     reads = job['read']
     if job.get('error') or not reads['iops']:
         raise ValueError(f'error {job.get("error")}, {reads["iops"]} IOPS')
-    record = {'bench': 'read', 'iops': reads['iops'], 'ns': 1e9 / reads['iops']}
+    options = {**document.get('global options', {}), **job.get('job options', {})}
+    rate = reads['iops']
+    record = {'bench': 'read', 'depth': int(options.get('iodepth', 1)), 'iops': rate, 'ns': 1e9 / rate}
     percentiles = reads['clat_ns'].get('percentile', {})
     for name, key in (('p50_us', '50.000000'), ('p99_us', '99.000000')):
         if key in percentiles:
@@ -150,6 +152,8 @@ def run_once(argv, cpu, io_seconds):
         if record.get('failed'):
             raise ValueError(f'{record["failed"]} operations failed')
         if window and window.share and record.get('iops'):
+            if 'cpu_ns' in record:
+                record['own_cpu_ns'] = record['cpu_ns']  # a cross-check in the samples: the program's own account
             record['cpu_ns'] = window.share / record['iops'] * 1e9
     return records
 
