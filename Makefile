@@ -8,7 +8,7 @@ WARN    = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstric
           $(if $(CI),-Werror)
 HARDEN  = -fstack-clash-protection -fstack-protector-strong -fcf-protection=branch -D_FORTIFY_SOURCE=2
 CFLAGS  = -O2 -g
-override CFLAGS += -std=c17 $(WARN) -I. -fPIC -fno-lto -pthread -MMD -MP \
+override CFLAGS += -std=c17 $(WARN) -I. -fPIC -fno-lto -fno-tree-slp-vectorize -pthread -MMD -MP \
           $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DTORC_DEBUG=1 -O1,$(HARDEN))
 LDLIBS  = -luring -pthread
 
