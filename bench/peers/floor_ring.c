@@ -28,6 +28,7 @@
 
 enum {
     DEPTH_MAX = 4096,
+    RING_MIN = 128,
     PAGE = 4096,
     FINE_BITS = 6, // 64 buckets to each power of two: a percentile is right to 1/128
     FINE = 1 << FINE_BITS,
@@ -135,7 +136,9 @@ static void ring_open(const struct plan *plan)
         .flags =
             IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
     };
-    int err = io_uring_queue_init_params(plan->depth, &load.ring, &params);
+    // A ring of a few entries has its heads, tails and entries in the same cache lines: 2 % at depth 1.
+    unsigned entries = plan->depth < RING_MIN ? RING_MIN : plan->depth;
+    int err = io_uring_queue_init_params(entries, &load.ring, &params);
     if (err)
         die("io_uring: %s (Linux 6.1 or newer is needed, and io_uring allowed)", strerror(-err));
     err = io_uring_register_ring_fd(&load.ring);
