@@ -137,3 +137,8 @@ const struct torci_fiber *torci_exec_find_overflow(const struct torci_exec *exec
     const struct torci_stack *stack = torci_stacks_find_guard(&exec->stacks, address);
     return stack ? stack->fiber : NULL;
 }
+
+void torci_exec_cancel_main(struct torci_exec *exec)
+{
+    torc_task_cancel(&exec->main);
+}

@@ -103,6 +103,9 @@ void torci_exec_deinit(struct torci_exec *exec);
  * has ended; a negative errno if it could not be started or the driver failed. */
 int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg) TORC_MUST_CHECK;
 
+/* Asks the main task to end. */
+void torci_exec_cancel_main(struct torci_exec *exec);
+
 /* From the loop: runs the oldest ready task of QUEUE, and those after it, until the slice is over. */
 void torci_switch_to_tasks(struct torci_exec *exec, struct torc_queue *queue);
 /* The running task's result is RESULT: settles with its scope and handle. In task.c; the fiber is free afterwards. */
