@@ -3,7 +3,6 @@
  * Select: exactly one case takes effect, the others leave no trace; fair, or in order; ended by a timeout, a task's end, a
  * cancel. That each case keeps the rules of its queue is tested in test_core_waiters.c.
  */
-#define _GNU_SOURCE /* mmap flags, in core_host.h */
 #include <errno.h>
 
 #include "core/broadcast.h"
