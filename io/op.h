@@ -12,7 +12,8 @@
  *         io_uring_prep_read(sqe, fd, request->buf, 4096, 0);
  *
  * Completion contract: torc_op_start returned 0: the caller fills in the SQE at once (any io_uring_prep_ function of
- * <liburing.h>; flags may be added; user_data is torc's) before it calls anything else of torc, and DONE runs exactly
+ * <liburing.h>; flags may be added, but for
+ * IOSQE_CQE_SKIP_SUCCESS; user_data is torc's) before it calls anything else of torc, and DONE runs exactly
  * once, later, never inside a call of the caller's. Negative: DONE never runs. From start to completion the op and the
  * operation's buffers stay where they are and belong to the ring.
  *
@@ -65,7 +66,8 @@ int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
  *     io_uring_prep_fsync(sqe, fd, 0);
  *     return torc_op_wait(&op);
  *
- * begin: 0, -ECANCELED or -ETIMEDOUT if the task is interrupted already (nothing was started), -EAGAIN as above.
+ * begin: 0, -ECANCELED or -ETIMEDOUT if the task is interrupted (nothing was started); sleeps while the kernel takes no
+ * more.
  * wait: the kernel's result; when the task is interrupted meanwhile the operation is cancelled and -ECANCELED or
  * -ETIMEDOUT returned once the kernel has let go of it, unless it succeeded before. */
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
