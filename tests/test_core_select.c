@@ -25,6 +25,10 @@ static uint64_t slots[CHANNELS][CAPACITY];
 static struct torc_event event;
 static struct torc_semaphore semaphore;
 static struct torc_mutex mutex;
+static struct torc_broadcast broadcast;
+static struct torc_subscriber subscriber;
+static struct torc_watch watch;
+static struct torc_watcher watcher;
 
 static void settle(void)
 {
@@ -103,14 +107,10 @@ TEST(select, takes_what_is_ready_and_nothing_else)
 static int all_kinds_main(void *arg)
 {
     (void)arg;
-    static uint64_t memory[4], watched = 1, answer;
+    static uint64_t memory[4], watched = 1, answered;
     struct torc_oneshot oneshot;
-    struct torc_broadcast broadcast;
-    struct torc_subscriber subscriber;
-    struct torc_watch watch;
-    struct torc_watcher watcher;
     uint64_t value = 0;
-    MUST(torc_oneshot_init(&oneshot, sizeof answer, &answer));
+    MUST(torc_oneshot_init(&oneshot, sizeof answered, &answered));
     MUST(torc_broadcast_init(&broadcast, sizeof memory[0], 2, memory));
     torc_subscriber_init(&subscriber, &broadcast);
     MUST(torc_watch_init(&watch, sizeof watched, &watched));
@@ -197,6 +197,8 @@ static int timeout_main(void *arg)
     CHECK_EQ(torc_now_ns() - began, 3 * TORC_MS);
     torc_event_set(&event);
     CHECK_EQ(torc_select(cases, 4), 1); /* a timeout that has passed yields to what is ready */
+    cases[0] = cases[1] = torc_timeout_case(0);
+    CHECK_EQ(torc_select_try(cases, 2), 0); /* of equal ones the first */
     CHECK_EQ(torci_this->wheel.armed, 0);
     return 0;
 }
@@ -237,6 +239,131 @@ static int task_main(void *arg)
 TEST(select, sees_the_end_of_a_task)
 {
     MUST(core_host_run(task_main, NULL));
+}
+
+static struct torc_task awaited;
+static struct torc_oneshot answer_once;
+static uint64_t answer_slot, answer;
+static int finished[2], finished_count;
+
+static int select_task(void *arg)
+{
+    struct torc_case one = torc_task_case(&awaited);
+    CHECK_EQ(torc_select(&one, 1), 0);
+    finished[finished_count++] = *(const int *)arg;
+    return 0;
+}
+
+static int select_oneshot(void *arg)
+{
+    struct torc_case one = torc_oneshot_case(&answer_once, &answer);
+    CHECK_EQ(torc_select(&one, 1), 0);
+    CHECK_EQ(one.result, *(const int *)arg ? -EPIPE : 0);
+    finished[finished_count++] = *(const int *)arg;
+    return 0;
+}
+
+static int waiters_in_line_main(void *arg)
+{
+    (void)arg;
+    static int ids[] = {0, 1}, life = 1;
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    MUST(torc_spawn_with(&scope, &(struct torc_task_options){.task = &awaited}, end_after, &life));
+    MUST(torc_oneshot_init(&answer_once, sizeof answer_slot, &answer_slot));
+    for (int i = 0; i < 2; i++)
+        MUST(torc_spawn(&scope, select_task, &ids[i]));
+    MUST(torc_sleep(2 * TORC_MS));
+    CHECK_EQ(finished_count, 2);
+    CHECK_EQ(finished[0], 0);
+
+    finished_count = 0;
+    for (int i = 0; i < 2; i++)
+        MUST(torc_spawn(&scope, select_oneshot, &ids[i]));
+    settle();
+    MUST(torc_oneshot_send(&answer_once, &(uint64_t){6}));
+    MUST(torc_scope_join(&scope));
+    CHECK_EQ(finished_count, 2);
+    CHECK_EQ(finished[0], 0);
+    CHECK_EQ(answer, 6);
+    return 0;
+}
+
+TEST(select, waits_in_line_for_a_task_and_for_an_answer)
+{
+    MUST(core_host_run(waiters_in_line_main, NULL));
+}
+
+static uint64_t news_slots[2], state_slot, news, state;
+
+/* Ends with the index of the case that won, or 10 times the result of one that was not 0. */
+static int select_news(void *arg)
+{
+    (void)arg;
+    struct torc_case cases[] = {torc_event_case(&event), torc_subscriber_case(&subscriber, &news),
+                                torc_watcher_case(&watcher, &state)};
+    int index = torc_select(cases, 3);
+    CHECK(index >= 0);
+    return cases[index].result ? 10 * (int)cases[index].result : index;
+}
+
+static void start_news(struct torc_scope *scope, struct torc_task *task)
+{
+    MUST(torc_spawn_with(scope, &(struct torc_task_options){.task = task}, select_news, NULL));
+    settle();
+    CHECK(!torc_task_is_done(task));
+    news = state = 0;
+}
+
+static int news_main(void *arg)
+{
+    (void)arg;
+    struct torc_scope scope;
+    struct torc_task task;
+    uint64_t value = 0;
+    torc_event_init_auto(&event);
+    MUST(torc_broadcast_init(&broadcast, sizeof news, 2, news_slots));
+    torc_subscriber_init(&subscriber, &broadcast);
+    MUST(torc_watch_init(&watch, sizeof state, &state_slot));
+    torc_watcher_init(&watcher, &watch);
+    MUST(torc_watcher_try_wait(&watcher, &value));
+    torc_scope_init(&scope);
+
+    start_news(&scope, &task);
+    for (uint64_t n = 1; n <= 5; n++) /* it is woken by the first and late for three */
+        MUST(torc_broadcast_send(&broadcast, &n));
+    CHECK_EQ(torc_task_join(&task), 30);
+    CHECK_EQ(news, 4);
+    CHECK_EQ(torc_subscriber_try_recv(&subscriber, &value), 0);
+
+    start_news(&scope, &task);
+    MUST(torc_watch_send(&watch, &(uint64_t){7}));
+    MUST(torc_watch_send(&watch, &(uint64_t){8}));
+    CHECK_EQ(torc_task_join(&task), 2);
+    CHECK_EQ(state, 8);
+    CHECK_EQ(torc_watcher_try_wait(&watcher, &value), -EAGAIN);
+
+    start_news(&scope, &task);
+    torc_event_set(&event);
+    MUST(torc_broadcast_send(&broadcast, &(uint64_t){9})); /* too late for this select */
+    MUST(torc_watch_send(&watch, &(uint64_t){10}));
+    CHECK_EQ(torc_task_join(&task), 0);
+    CHECK_EQ(news + state, 0);
+    CHECK_EQ(torc_subscriber_try_recv(&subscriber, &value), 0);
+    CHECK_EQ(value, 9);
+    MUST(torc_watcher_try_wait(&watcher, &value));
+    CHECK_EQ(value, 10);
+
+    start_news(&scope, &task);
+    torc_broadcast_close(&broadcast);
+    CHECK_EQ(torc_task_join(&task), 10 * -EPIPE);
+    CHECK_EQ(torc_scope_join(&scope), 10 * -EPIPE);
+    return 0;
+}
+
+TEST(select, reads_news_only_for_the_case_that_won)
+{
+    MUST(core_host_run(news_main, NULL));
 }
 
 static int chosen;
