@@ -8,6 +8,7 @@
 
 #include "core/exec_internal.h"
 #include "io/blocking_internal.h"
+#include "io/clock_internal.h"
 #include "io/kernel_internal.h"
 #include "io/op.h"
 #include "io/ring_internal.h"
@@ -22,7 +23,8 @@ struct torci_slots {
 
 struct torci_io {
     const struct torci_kernel *kernel;
-    struct torci_host host; /* the kernel's, with our turn */
+    struct torci_host host;   /* the kernel's, with our turn */
+    struct torci_clock clock; /* keeps host.tick_* right */
     struct torci_ring ring;
     struct torci_ring poll_ring; /* IOPOLL; made when a file first asks for it: real_fd says so */
     struct torci_exec exec;
