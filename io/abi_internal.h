@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Kernel interface that is newer than the oldest headers torc builds against (liburing 2.3, Debian 12), under the
- * project's own names. Opcodes are enumerators over there, so their presence can't be asked of the preprocessor; what
- * the running kernel has, the ring's probe says.
+ * What the kernel has and liburing 2.3 does not know yet: numbers of the io_uring and system call interfaces, under the
+ * project's own names. They are ABI and never change. (liburing's opcodes are enums, so #ifndef can't ask for them, and
+ * its header shares an include guard with <linux/io_uring.h>.)
  */
 #ifndef TORC_IO_ABI_INTERNAL_H
 #define TORC_IO_ABI_INTERNAL_H
 
 #include "core/base.h"
+
+enum {
+    TORCI_SETUP_NO_SQARRAY = 1 << 16, /* 6.6 */
+};
 
 enum {
     TORCI_OP_FTRUNCATE = 55, /* 6.9: off is the new size */
