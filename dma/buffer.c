@@ -5,7 +5,6 @@
  *
  * Invariant: a class has waiters only while its stack is empty, because put hands over to the first of them.
  */
-#define _GNU_SOURCE
 #include "dma/buffer.h"
 
 #include <errno.h>

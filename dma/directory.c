@@ -3,7 +3,6 @@
  * Directories: handles, syncing, and listing. No ring can list: getdents64 runs on the blocking pool and fills memory
  * that the executor provides, because only the executor may allocate. The kernel's records are kept as they come.
  */
-#define _GNU_SOURCE
 #include "dma/directory.h"
 
 #include <errno.h>

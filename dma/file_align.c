@@ -4,7 +4,6 @@
  * file systems that do not tell, it is the logical block size of the device: asked of a block device itself, of a
  * file's device through sysfs, and 4,096 if nobody knows.
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>

@@ -3,7 +3,6 @@
  * Unaligned reads of direct files: whole blocks into an aligned buffer of the file's own, and from there the bytes that
  * were asked for. Only reads: an unaligned write would have to read, change and write blocks that others may be writing.
  */
-#define _GNU_SOURCE
 #include <string.h>
 #include <sys/uio.h>
 

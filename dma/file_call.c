@@ -8,7 +8,6 @@
  * fallocate, ftruncate, statx, rename, unlink, mkdir, link, and open with O_CREAT or O_TRUNC. So none of them belongs
  * on a hot path.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 

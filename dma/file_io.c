@@ -17,7 +17,6 @@
  *
  * So a log writes zeros first and then overwrites them with TORC_RW_DSYNC; no fsync on its hot path.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <sys/uio.h>
 

@@ -6,7 +6,6 @@
  * Waiting is asking again. The kernel's own waiting call would hold a thread of the blocking pool until the lock is
  * free, deaf to cancellation; and once all threads wait, a holder that needs one of them to get on would wait for ever.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 

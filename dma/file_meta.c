@@ -2,7 +2,6 @@
  *
  * What is done to an open file besides reading and writing it: durability, space, size, attributes, hints, copies.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>

@@ -2,7 +2,6 @@
  *
  * Names of files: made, moved and removed through the ring. The kernel's answers are the caller's.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>

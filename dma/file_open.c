@@ -4,7 +4,6 @@
  * thing it is, its alignment, bounce buffers, a slot in the ring's table, the proof that its device polls. What was
  * taken is released in reverse.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/stat.h>

@@ -4,7 +4,6 @@
  * interrupt on devices that have poll queues. No attribute of a file tells whether its device has; the first polled
  * read does: it works, or its completion says -EOPNOTSUPP (measured on virtio-blk).
  */
-#define _GNU_SOURCE
 #include <errno.h>
 
 #include "dma/file_internal.h"

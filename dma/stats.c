@@ -2,7 +2,6 @@
  *
  * Reading the room's counters.
  */
-#define _GNU_SOURCE
 #include "dma/stats.h"
 
 #include <string.h>

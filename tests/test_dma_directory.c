@@ -2,7 +2,6 @@
  *
  * Directories: made, synced, listed in one piece and in small ones.
  */
-#define _GNU_SOURCE
 #include "dma/directory.h"
 
 #include "dma/file.h"

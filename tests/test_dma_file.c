@@ -2,7 +2,6 @@
  *
  * Files, on a disk and on tmpfs: every function of dma/file.h, and every refusal that it names.
  */
-#define _GNU_SOURCE
 #include "dma/file.h"
 
 #include <linux/fs.h>
