@@ -11,9 +11,7 @@
 
 enum {
     TORCI_SETUP_NO_SQARRAY = 1 << 16, /* 6.6 */
-};
 
-enum {
     TORCI_OP_FTRUNCATE = 55, /* 6.9: off is the new size */
 };
 

@@ -3,7 +3,6 @@
  * Events, wait groups, gates, locks and semaphores: what is particular to each. What all waiters have in common is in
  * test_core_waiters.c.
  */
-#define _GNU_SOURCE /* mmap flags, in core_host.h */
 #include <errno.h>
 #include <signal.h>
 

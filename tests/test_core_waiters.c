@@ -4,7 +4,6 @@
  * one that is cancelled or runs out of time leaves the line wherever it stands and the others don't notice; one that was
  * served before it was interrupted has got what it was served.
  */
-#define _GNU_SOURCE /* mmap flags, in core_host.h */
 #include <errno.h>
 
 #include "core/broadcast.h"
