@@ -245,11 +245,13 @@ static void ignored(struct torc_op *op, int result, uint32_t flags)
 
 int torci_io_drain(struct torci_io *io)
 {
-    if (is_quiet(io))
-        return 0;
+    /* by its own name: kernels before 5.19 can't cancel ANY */
+    int err = io->wake.armed ? torc_op_cancel(&io->wake.op) : 0;
+    if (err || is_quiet(io))
+        return err;
     struct torc_op cancel;
     struct io_uring_sqe *sqe;
-    int err = torc_op_start(&cancel, ignored, &sqe);
+    err = torc_op_start(&cancel, ignored, &sqe);
     if (err)
         return err;
     io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
