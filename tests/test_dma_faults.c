@@ -380,6 +380,11 @@ static int many_bounces(void *arg)
     for (int i = 0; i < 12; i++)
         CHECK_EQ(memcmp(memory[i] + 1, out + 100, 6000), 0);
     CHECK_EQ(STAT(bounce_reads), 12);
+    struct torc_deadline deadline;
+    torc_deadline_enter(&deadline, 0);
+    CHECK_EQ(torc_sleep(TORC_MS), -ETIMEDOUT);
+    CHECK_EQ(torc_file_read_at(&bounced, in, 10, 1), -ETIMEDOUT);
+    CHECK(torc_deadline_leave(&deadline));
     torc_file_close(&bounced);
     return 0;
 }

@@ -269,6 +269,9 @@ static int adopts(void *arg)
     CHECK_EQ(torc_file_adopt(&f, fd, NULL), -EBADF);
     fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK_EQ(torc_file_adopt(&f, fd, NULL), -EISDIR);
+    CHECK_EQ(torc_file_adopt(&f, fd, &(struct torc_file_options){.write_flags = 1}), -EINVAL);
+    CHECK_EQ(torc_file_adopt(&f, fd, &(struct torc_file_options){.poll = (enum torc_poll)3}),
+             -EINVAL);
     CHECK_EQ(close(fd), 0); /* still ours */
     return 0;
 }
