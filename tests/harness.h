@@ -48,6 +48,7 @@ void test_skip(const char *why) __attribute__((noreturn));
 #else
 
 #include <criterion/criterion.h>
+#include <criterion/new/assert.h>
 
 #define TEST(suite_, name_) Test(suite_, name_, .timeout = TEST_SECONDS_MAX)
 /* A test that must die of a signal: SIGABRT for a broken contract. */

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The context switch. It saves the stack pointer, the frame pointer and the address to resume at, and declares every
+ * other register clobbered, so the compiler spills just the values that live across the switch: at most call sites a
+ * few. It resumes by an indirect jump; a return would be mispredicted every time, because the return-address stack of
+ * the CPU knows nothing of the switch.
+ *
+ * The switch must be opaque to the optimiser: "memory" does not cover a static variable whose address is never taken,
+ * which gcc may keep in a register across the asm. So it is used in switch.c alone, in functions that no caller's
+ * compiler can look into: a separate object, built without LTO, noipa where the compiler knows it. The test
+ * switch_is_opaque fails when that is broken.
+ *
+ * The floating-point control words (MXCSR, x87, FPCR) are not switched: they are the thread's.
+ */
+#ifndef TORC_CORE_CONTEXT_INTERNAL_H
+#define TORC_CORE_CONTEXT_INTERNAL_H
+
+#include "core/base.h"
+
+struct torci_context {
+    void *sp, *fp, *ip;
+};
+
+#if defined(__x86_64__)
+
+#ifdef __AVX512F__
+#define TORCI_CLOBBER_WIDE \
+    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", \
+        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", \
+        "k7"
+#else
+#define TORCI_CLOBBER_WIDE
+#endif
+
+/* Leaves FROM, to be resumed by a switch to it, and goes on where TO was left. */
+static inline __attribute__((always_inline)) void torci_context_switch(struct torci_context *from,
+                                                                       struct torci_context *to)
+{
+    __asm__ volatile("leaq 1f(%%rip), %%rax\n\t"
+                     "movq %%rsp, 0(%%rdi)\n\t"
+                     "movq %%rbp, 8(%%rdi)\n\t"
+                     "movq %%rax, 16(%%rdi)\n\t"
+                     "movq 0(%%rsi), %%rsp\n\t"
+                     "movq 8(%%rsi), %%rbp\n\t"
+                     "jmpq *16(%%rsi)\n"
+                     "1:\n\t"
+                     "endbr64"
+                     : "+D"(from), "+S"(to)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                       "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "mm0",
+                       "mm1", "mm2", "mm3", "mm4", "mm5", "mm6", "mm7", "st", "st(1)", "st(2)",
+                       "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory",
+                       "cc" TORCI_CLOBBER_WIDE);
+}
+
+/* A context that enters ENTRY on the stack that ends at TOP (16-byte aligned); ENTRY never returns. */
+static inline void torci_context_make(struct torci_context *context, void *top, void (*entry)(void))
+{
+    void **sp = (void **)top - 1;
+    *sp = NULL; /* the return address of the outermost frame: where a backtrace ends */
+    context->sp = sp;
+    context->fp = NULL;
+    context->ip = __extension__(void *) entry;
+}
+
+#elif defined(__aarch64__)
+
+static inline __attribute__((always_inline)) void torci_context_switch(struct torci_context *from,
+                                                                       struct torci_context *to)
+{
+    register struct torci_context *x0 __asm__("x0") = from;
+    register struct torci_context *x1 __asm__("x1") = to;
+    __asm__ volatile("adr x2, 1f\n\t"
+                     "mov x3, sp\n\t"
+                     "stp x3, x29, [x0]\n\t"
+                     "str x2, [x0, #16]\n\t"
+                     "ldp x3, x29, [x1]\n\t"
+                     "ldr x2, [x1, #16]\n\t"
+                     "mov sp, x3\n\t"
+                     "br x2\n"
+                     "1:\n\t"
+                     "hint #36" /* bti j */
+                     : "+r"(x0), "+r"(x1)
+                     :
+                     : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+                       "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24",
+                       "x25", "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
+                       "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
+                       "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
+                       "v29", "v30", "v31", "memory", "cc");
+}
+
+static inline void torci_context_make(struct torci_context *context, void *top, void (*entry)(void))
+{
+    context->sp = top;
+    context->fp = NULL;
+    context->ip = __extension__(void *) entry;
+}
+
+#else
+#error "torc runs on x86-64 and aarch64"
+#endif
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which queue runs next. Each group keeps a list of its runnable members; picking walks down from the top group to the
+ * member with the least virtual runtime. The lists are short (queues are made by hand, not one a connection), so they
+ * are scanned: that is faster than a heap up to dozens of members.
+ *
+ * Latency goals: a queue that wakes with a goal notes until when it wants to have started. It ends the slice that is
+ * going on early, and once half of its goal is used up it goes before all queues without such a claim.
+ */
+#include "core/queue.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/exec_internal.h"
+
+int torc_queue_init(struct torc_queue *queue, const struct torc_queue_options *options)
+{
+    struct torc_queue *parent = options->parent ? options->parent : &torci_this->top;
+    memset(queue, 0, sizeof *queue);
+    int err = torc_queue_set_shares(queue, options->shares ? options->shares : TORC_SHARES_DEFAULT);
+    if (err)
+        return err;
+    if (parent->tasks)
+        return -EINVAL;
+    queue->name = options->name ? options->name : "queue";
+    queue->latency_goal_ns = options->latency_goal_ns;
+    queue->parent = parent;
+    queue->vruntime = parent->vruntime_min;
+    parent->members++;
+    return 0;
+}
+
+int torc_queue_deinit(struct torc_queue *queue)
+{
+    if (queue->tasks || queue->members)
+        return -EBUSY;
+    TORC_ASSERT(!queue->head);
+    if (queue->runnable)
+        torci_queue_charge(torci_this, queue, 0);
+    queue->parent->members--;
+    return 0;
+}
+
+int torc_queue_set_shares(struct torc_queue *queue, uint32_t shares)
+{
+    if (!shares || shares > TORC_SHARES_MAX)
+        return -EINVAL;
+    queue->shares = shares;
+    return 0;
+}
+
+uint64_t torc_queue_cpu_ns(const struct torc_queue *queue)
+{
+    return queue->cpu_ns;
+}
+
+void torci_queue_activate(struct torci_exec *exec, struct torc_queue *queue)
+{
+    for (struct torc_queue *at = queue; at->parent && !at->runnable; at = at->parent) {
+        at->runnable = true;
+        if (at->vruntime < at->parent->vruntime_min)
+            at->vruntime = at->parent->vruntime_min;
+        at->next_runnable = at->parent->first_runnable;
+        at->parent->first_runnable = at;
+        if (at->latency_goal_ns) {
+            uint64_t now = torci_host_now_ns(exec->host);
+            at->start_by_ns = now + at->latency_goal_ns;
+            if (exec->running && exec->running != at) {
+                exec->budget = 0;
+                uint64_t end = now + at->latency_goal_ns / 2;
+                exec->slice_end_ns = end < exec->slice_end_ns ? end : exec->slice_end_ns;
+            }
+        }
+    }
+}
+
+/* Past half of its goal. */
+static bool is_late(const struct torc_queue *queue, uint64_t now_ns)
+{
+    return queue->latency_goal_ns && now_ns + queue->latency_goal_ns / 2 >= queue->start_by_ns;
+}
+
+static struct torc_queue *best_member(const struct torc_queue *group, uint64_t now_ns)
+{
+    struct torc_queue *best = group->first_runnable;
+    for (struct torc_queue *at = best->next_runnable; at; at = at->next_runnable) {
+        bool late = is_late(at, now_ns), best_late = is_late(best, now_ns);
+        if (late != best_late ? late
+            : late            ? at->start_by_ns < best->start_by_ns
+                              : at->vruntime < best->vruntime)
+            best = at;
+    }
+    return best;
+}
+
+struct torc_queue *torci_queue_pick(struct torci_exec *exec)
+{
+    struct torc_queue *at = &exec->top;
+    if (!at->first_runnable)
+        return NULL;
+    while (at->first_runnable)
+        at = best_member(at, exec->now_ns);
+    return at;
+}
+
+uint64_t torci_queue_slice_end(const struct torci_exec *exec, const struct torc_queue *queue)
+{
+    uint64_t slice_ns = exec->quota_ns;
+    for (const struct torc_queue *level = queue; level->parent; level = level->parent)
+        for (const struct torc_queue *at = level->parent->first_runnable; at;
+             at = at->next_runnable)
+            if (at != level && at->latency_goal_ns && at->latency_goal_ns / 2 < slice_ns)
+                slice_ns = at->latency_goal_ns / 2;
+    return exec->now_ns + slice_ns;
+}
+
+static void deactivate(struct torc_queue *queue)
+{
+    struct torc_queue **at = &queue->parent->first_runnable;
+    while (*at != queue)
+        at = &(*at)->next_runnable;
+    *at = queue->next_runnable;
+    queue->runnable = false;
+}
+
+void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint64_t used_ns)
+{
+    for (struct torc_queue *at = queue; at->parent; at = at->parent) {
+        if (at->parent->vruntime_min < at->vruntime)
+            at->parent->vruntime_min = at->vruntime;
+        at->cpu_ns += used_ns;
+        at->vruntime += used_ns * TORC_SHARES_DEFAULT / at->shares;
+        if (at->latency_goal_ns)
+            at->start_by_ns = exec->now_ns + at->latency_goal_ns;
+        if (!at->head && !at->first_runnable)
+            deactivate(at);
+    }
+}
+
+bool torci_queue_check(const struct torc_queue *group)
+{
+    for (const struct torc_queue *at = group->first_runnable; at; at = at->next_runnable) {
+        if (!at->runnable || at->parent != group || (at->head && at->first_runnable))
+            return false;
+        if (!at->head && !at->first_runnable)
+            return false;
+        if (at->members && !torci_queue_check(at))
+            return false;
+    }
+    return true;
+}

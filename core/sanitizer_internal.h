@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What ASan, TSan and Valgrind must be told about stacks and switches. Without them each of these is nothing.
+ */
+#ifndef TORC_CORE_SANITIZER_INTERNAL_H
+#define TORC_CORE_SANITIZER_INTERNAL_H
+
+#include "core/exec_internal.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TORCI_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define TORCI_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define TORCI_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define TORCI_TSAN 1
+#endif
+
+#ifdef TORCI_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#define TORCI_NO_SANITIZE __attribute__((no_sanitize("address")))
+#elif defined(TORCI_TSAN)
+#include <sanitizer/tsan_interface.h>
+#define TORCI_NO_SANITIZE __attribute__((no_sanitize("thread")))
+#else
+#define TORCI_NO_SANITIZE
+#endif
+
+/* The outermost frame of a stack never returns: TSan's shadow of it must not grow each time it is entered. */
+#ifdef TORCI_TSAN
+#define TORCI_NO_TSAN __attribute__((no_sanitize("thread")))
+#else
+#define TORCI_NO_TSAN
+#endif
+
+/* valgrind/valgrind.h is code to be inlined, not a library; it costs a few instructions once a stack. */
+#if defined(TORC_VALGRIND)
+#include <valgrind/valgrind.h>
+#endif
+
+static inline void torci_sanitizer_stack_made(struct torci_stack *stack)
+{
+    (void)stack;
+#ifdef TORCI_TSAN
+    stack->sanitizer_fiber = __tsan_create_fiber(0);
+#endif
+#ifdef TORC_VALGRIND
+    stack->valgrind_id = VALGRIND_STACK_REGISTER(stack->low, stack);
+#endif
+}
+
+static inline void torci_sanitizer_stack_gone(struct torci_stack *stack)
+{
+    (void)stack;
+#ifdef TORCI_ASAN
+    /* frames that were left by a switch and not by a return may still be marked */
+    __asan_unpoison_memory_region(stack->low, torci_stack_size(stack->stack_class));
+#endif
+#ifdef TORCI_TSAN
+    __tsan_destroy_fiber(stack->sanitizer_fiber);
+#endif
+#ifdef TORC_VALGRIND
+    VALGRIND_STACK_DEREGISTER(stack->valgrind_id);
+#endif
+}
+
+/* Before leaving for STACK, NULL being the loop's; *SAVE keeps what arriving back needs. A task that ends for good
+ * passes NULL for SAVE. */
+static inline void torci_sanitizer_leave(struct torci_exec *exec, struct torci_stack *stack,
+                                         void **save)
+{
+    (void)exec, (void)stack, (void)save;
+#ifdef TORCI_ASAN
+    __sanitizer_start_switch_fiber(save, stack ? stack->low : exec->loop_stack_low,
+                                   stack ? torci_stack_size(stack->stack_class)
+                                         : exec->loop_stack_size);
+#endif
+#ifdef TORCI_TSAN
+    __tsan_switch_to_fiber(stack ? stack->sanitizer_fiber : exec->loop_sanitizer_fiber, 0);
+#endif
+}
+
+static inline void torci_sanitizer_arrive(struct torci_exec *exec, void *save)
+{
+    (void)exec, (void)save;
+#ifdef TORCI_ASAN
+    const void *low;
+    size_t size;
+    __sanitizer_finish_switch_fiber(save, &low, &size);
+    if (!exec->loop_stack_low) { /* the first switch of all comes from the loop */
+        exec->loop_stack_low = low;
+        exec->loop_stack_size = size;
+    }
+#endif
+}
+
+static inline void torci_sanitizer_loop_starts(struct torci_exec *exec)
+{
+    (void)exec;
+#ifdef TORCI_TSAN
+    exec->loop_sanitizer_fiber = __tsan_get_current_fiber();
+#endif
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sleeping. A precise sleep arms a second timer ahead of the real one; between the two the loop polls instead of
+ * sleeping in the kernel, so that other tasks go on and the real timer is seen the moment it is due.
+ */
+#include "core/time.h"
+
+#include "core/exec_internal.h"
+
+struct sleeper {
+    struct torci_wait wait;
+    struct torci_timer timer;
+    struct torci_timer early; /* of a precise sleep */
+    struct torci_exec *exec;
+    bool spinning;
+};
+
+uint64_t torc_now_ns(void)
+{
+    return torci_host_now_ns(torci_this->host);
+}
+
+static void time_is_up(struct torci_timer *timer)
+{
+    torci_wait_wake(&TORC_CONTAINER_OF(timer, struct sleeper, timer)->wait, 0);
+}
+
+static void start_spinning(struct torci_timer *timer)
+{
+    struct sleeper *sleeper = TORC_CONTAINER_OF(timer, struct sleeper, early);
+    sleeper->spinning = true;
+    sleeper->exec->spinning++;
+}
+
+static int sleep_until(uint64_t when_ns, uint64_t lead_ns)
+{
+    struct torci_exec *exec = torci_this;
+    struct sleeper sleeper = {.exec = exec};
+    torci_wait_init(&sleeper.wait);
+    torci_timer_init(&sleeper.timer, time_is_up);
+    torci_timer_init(&sleeper.early, start_spinning);
+    torci_wheel_arm(&exec->wheel, &sleeper.timer, when_ns);
+    if (lead_ns)
+        torci_wheel_arm(&exec->wheel, &sleeper.early, when_ns > lead_ns ? when_ns - lead_ns : 0);
+    int result = torci_wait_park(&sleeper.wait);
+    torci_wheel_cancel(&exec->wheel, &sleeper.timer);
+    torci_wheel_cancel(&exec->wheel, &sleeper.early);
+    if (sleeper.spinning)
+        exec->spinning--;
+    return result;
+}
+
+static uint64_t after(uint64_t duration_ns)
+{
+    uint64_t now = torc_now_ns();
+    return duration_ns < UINT64_MAX - now ? now + duration_ns : UINT64_MAX;
+}
+
+int torc_sleep_until(uint64_t when_ns)
+{
+    return sleep_until(when_ns, 0);
+}
+
+int torc_sleep(uint64_t duration_ns)
+{
+    return sleep_until(after(duration_ns), 0);
+}
+
+int torc_sleep_precise(uint64_t duration_ns)
+{
+    uint64_t when_ns = after(duration_ns);
+    /* twice the worst that was seen lately: what comes later than that is the price */
+    return sleep_until(when_ns, 2 * torci_this->wake_lag_ns);
+}
+
+void torc_interval_init(struct torc_interval *interval, uint64_t period_ns)
+{
+    TORC_ASSERT(period_ns > 0);
+    interval->period_ns = period_ns;
+    interval->next_ns = torc_now_ns() + period_ns;
+}
+
+int64_t torc_interval_wait(struct torc_interval *interval)
+{
+    uint64_t now = torc_now_ns();
+    if (now < interval->next_ns) {
+        int err = torc_sleep_until(interval->next_ns);
+        if (err)
+            return err;
+        now = torc_now_ns();
+    } else {
+        int err = torci_wait_pending();
+        if (err)
+            return err;
+    }
+    uint64_t ticks = 1 + (now - interval->next_ns) / interval->period_ns;
+    interval->next_ns += ticks * interval->period_ns;
+    return (int64_t)ticks;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Parking and waking: core/wait_internal.h says how.
+ */
+#include "core/wait_internal.h"
+
+#include <string.h>
+
+#include "core/exec_internal.h"
+
+void torci_wait_init(struct torci_wait *wait)
+{
+    torci_wait_init_select(wait, 1);
+}
+
+void torci_wait_init_select(struct torci_wait *waits, uint32_t count)
+{
+    struct torci_fiber *self = torci_fiber_self();
+    memset(waits, 0, count * sizeof *waits);
+    for (uint32_t i = 0; i < count; i++) {
+        torci_link_init(&waits[i].link);
+        waits[i].fiber = self;
+        waits[i].siblings = waits;
+        waits[i].sibling_count = count;
+    }
+}
+
+int torci_wait_pending(void)
+{
+    return torci_fiber_self()->interrupt;
+}
+
+int torci_wait_park(struct torci_wait *wait)
+{
+    struct torci_fiber *self = wait->fiber;
+    TORC_ASSERT(self == torci_this->current);
+    TORC_ASSERT(!self->wait);
+    self->wait = wait->siblings;
+    if (TORC_UNLIKELY(self->interrupt != 0))
+        torci_fiber_refresh(self);
+    torci_switch_away();
+    return wait->siblings->result;
+}
+
+void torci_wait_wake(struct torci_wait *wait, int result)
+{
+    struct torci_wait *first = wait->siblings;
+    struct torci_fiber *fiber = wait->fiber;
+    TORC_ASSERT(fiber->wait == first); /* parked, and not woken twice */
+    for (uint32_t i = 0; i < first->sibling_count; i++)
+        torci_list_unlink(&first[i].link);
+    first->winner = (uint32_t)(wait - first);
+    first->result = result;
+    fiber->wait = NULL;
+    torci_fiber_ready(torci_this, fiber);
+}

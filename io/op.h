@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Operations on the ring, in their bare form: for engines that keep thousands in flight and have no task for each. The
+ * op is embedded in the caller's struct; its completion function runs on the executor's loop, once.
+ *
+ *     struct request { struct torc_op op; char buf[4096]; };
+ *     static void done(struct torc_op *op, int result, uint32_t flags) { ... }
+ *
+ *     struct io_uring_sqe *sqe;
+ *     err = torc_op_start(&request->op, done, &sqe);
+ *     if (!err)
+ *         io_uring_prep_read(sqe, fd, request->buf, 4096, 0);
+ *
+ * Completion contract: torc_op_start returned 0: the caller fills in the SQE at once (any io_uring_prep_ function of
+ * <liburing.h>; flags may be added; user_data is torc's) before it calls anything else of torc, and DONE runs exactly
+ * once, later, never inside a call of the caller's. Negative: DONE never runs. From start to completion the op and the
+ * operation's buffers stay where they are and belong to the ring.
+ *
+ * A completion function may start ops, wake tasks and set events; it must not block: it has no task of its own.
+ *
+ * Shard rule: on the owning executor's thread, from tasks and completion functions.
+ */
+#ifndef TORC_IO_OP_H
+#define TORC_IO_OP_H
+
+#include "core/base.h"
+
+TORC_BEGIN_DECLS
+
+struct io_uring_sqe;
+struct torc_op;
+
+/* RESULT: what the kernel says, 0 or more or a negative errno. FLAGS: IORING_CQE_F_*; with IORING_CQE_F_MORE set
+ * (multishot) the op is still in flight and DONE will run again. */
+typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
+
+/* Fields are private. */
+struct torc_op {
+    torc_op_fn *done;
+    void *wait; /* of the task form */
+    int32_t result;
+    uint32_t flags;
+};
+
+/* Takes the next entry of the submission queue for OP; it goes to the kernel with the loop's next turn, together with
+ * all others. Submits what is queued if there is no room. Never blocks, never allocates.
+ * 0; -EAGAIN: the kernel takes no more right now: try again from a later completion or turn. */
+int torc_op_start(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
+
+/* Makes sure that the next COUNT starts go into the queue side by side and to the kernel in one submission, as a chain
+ * made with IOSQE_IO_LINK needs. -EINVAL: more than the queue holds; -EAGAIN as above. */
+int torc_op_reserve(unsigned count) TORC_MUST_CHECK;
+
+/* Asks the kernel to end OP; its completion comes all the same, with -ECANCELED or with whatever it had got to. OP is
+ * in flight. Harmless to repeat. */
+void torc_op_cancel(struct torc_op *op);
+
+/* From a task: submits the entry that torc_op_begin gave and sleeps until it has completed.
+ *
+ *     struct torc_op op;
+ *     int err = torc_op_begin(&op, &sqe);
+ *     if (err)
+ *         return err;
+ *     io_uring_prep_fsync(sqe, fd, 0);
+ *     return torc_op_wait(&op);
+ *
+ * begin: 0, -ECANCELED or -ETIMEDOUT if the task is interrupted already (nothing was started), -EAGAIN as above.
+ * wait: the kernel's result; when the task is interrupted meanwhile the operation is cancelled and -ECANCELED or
+ * -ETIMEDOUT returned once the kernel has let go of it, unless it succeeded before. */
+int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
+int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
+
+/* A counted set of embedded ops for one task that waits for several at a time: a completion function calls
+ * torc_batch_done, the task torc_batch_wait. While it is the only thing that goes on, the executor sleeps for all the
+ * wanted completions at once instead of waking for each. Caller's memory; fields are private. */
+struct torc_batch {
+    void *wait;
+    uint32_t completed, wanted;
+};
+void torc_batch_init(struct torc_batch *batch);
+static inline void torc_batch_done(struct torc_batch *batch);
+/* Sleeps until at least WANTED completions have been counted since the last wait returned, and takes them all. The
+ * number taken, or -ECANCELED, -ETIMEDOUT (the ops go on, the count is kept). In a task. */
+int torc_batch_wait(struct torc_batch *batch, uint32_t wanted) TORC_MUST_CHECK;
+
+void torci_batch_wake(struct torc_batch *batch);
+static inline void torc_batch_done(struct torc_batch *batch)
+{
+    if (++batch->completed == batch->wanted)
+        torci_batch_wake(batch);
+}
+
+TORC_END_DECLS
+
+#endif
