@@ -59,7 +59,7 @@ int bench_set_flag(struct bench_spec *spec, struct bench_job *job,
 int bench_set_not_flag(struct bench_spec *spec, struct bench_job *job,
                        const struct bench_option *option, const char *text)
 {
-    bool value;
+    bool value = false;
     int err = parse_flag(spec, text, &value);
     if (!err)
         *(bool *)field_of(job, option) = !value;

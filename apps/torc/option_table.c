@@ -10,13 +10,24 @@
 #define FIELD(member) .field = offsetof(struct bench_job, member)
 /* A switch: alone it means 1. */
 #define FLAG(name_, member, fallback_, help_) \
-    {.name = (name_), .set = bench_set_flag, FIELD(member), .max = 1, .bare = "1", .fallback = (fallback_), .help = (help_)}
+    { \
+        .name = (name_), .set = bench_set_flag, FIELD(member), .max = 1, .bare = "1", \
+        .fallback = (fallback_), .help = (help_) \
+    }
 #define COUNT(name_, member, min_, max_, fallback_, help_) \
-    {.name = (name_), .set = bench_set_count32, FIELD(member), .min = (min_), .max = (max_), .fallback = (fallback_), .help = (help_)}
+    { \
+        .name = (name_), .set = bench_set_count32, FIELD(member), .min = (min_), .max = (max_), \
+        .fallback = (fallback_), .help = (help_) \
+    }
 #define TEXT(name_, member, help_) \
-    {.name = (name_), .set = bench_set_text, FIELD(member), .help = (help_)}
+    { \
+        .name = (name_), .set = bench_set_text, FIELD(member), .help = (help_) \
+    }
 #define SECONDS(name_, alias_, member, help_) \
-    {.name = (name_), .alias = (alias_), .set = bench_set_seconds, FIELD(member), .max = INT64_MAX, .fallback = "0", .help = (help_)}
+    { \
+        .name = (name_), .alias = (alias_), .set = bench_set_seconds, FIELD(member), \
+        .max = INT64_MAX, .fallback = "0", .help = (help_) \
+    }
 
 /* clang-format off */
 const struct bench_option BENCH_OPTIONS[] = {

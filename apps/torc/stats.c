@@ -160,11 +160,11 @@ static const struct {
     {UINT64_MAX, BENCH_UNIT_MS, ">=2000"},
 };
 
-/* fio shows a trace of something as 0.01 %, so that it is not taken for nothing. */
-static double percent_of(uint64_t part, uint64_t whole)
+/* A trace of something is shown as LEAST, so that it is not taken for nothing. */
+static double percent_of(uint64_t part, uint64_t whole, double least)
 {
     double percent = whole ? 100.0 * (double)part / (double)whole : 0;
-    return part && percent < 0.01 ? 0.01 : percent;
+    return part && percent < least ? least : percent;
 }
 
 void bench_latency_buckets(const struct bench_stats *stats,
@@ -186,7 +186,7 @@ void bench_latency_buckets(const struct bench_stats *stats,
         buckets[i] = (struct bench_latency_bucket){
             .unit = (unsigned)BOUNDS[i].unit,
             .name = BOUNDS[i].name,
-            .percent = percent_of(counts[i], total),
+            .percent = percent_of(counts[i], total, 0.01),
         };
 }
 
@@ -196,5 +196,5 @@ void bench_level_percents(const uint64_t levels[BENCH_LEVELS], double percents[B
     for (int i = 0; i < BENCH_LEVELS; i++)
         total += levels[i];
     for (int i = 0; i < BENCH_LEVELS; i++)
-        percents[i] = percent_of(levels[i], total);
+        percents[i] = percent_of(levels[i], total, 0.1);
 }
