@@ -80,7 +80,7 @@ static inline unsigned bench_batch_level(uint32_t count)
 {
     if (count <= 4)
         return count != 0;
-    unsigned level = 30 - (unsigned)__builtin_clz(count - 1);
+    unsigned level = 31 - (unsigned)__builtin_clz(count - 1);
     return level < BENCH_LEVELS ? level : BENCH_LEVELS - 1;
 }
 
