@@ -1,42 +1,153 @@
 # SPDX-License-Identifier: MIT
-# make | demo | test | lint | bench | install | clean; B=DIR builds elsewhere, SAN=address,undefined or SAN=thread
-# instruments, CC=clang works too.
-CC      = gcc
-B       = build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
-comma  := ,
-WARN    = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wundef \
-          $(if $(CI),-Werror)
-HARDEN  = -fstack-clash-protection -fstack-protector-strong -fcf-protection=branch -D_FORTIFY_SOURCE=2
-CFLAGS  = -O2 -g
-override CFLAGS += -std=c17 $(WARN) -I. -fPIC -fno-lto -pthread -MMD -MP \
-          $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DTORC_DEBUG=1 -O1,$(HARDEN))
-LDLIBS  = -luring -pthread
+#
+# make           build/libtorc.a, libtorc.so, torc, torc-micro, examples/NAME
+# make demo      installs what is missing, builds, shows the machine and measures its disk
+# make test      installs what is missing, runs every test; the last line is "N passed, N failed"
+# make lint | test-aarch64 | bench | stress | install | uninstall | clean
+#
+# B=DIR builds elsewhere. SAN=address,undefined or SAN=thread instruments. CC=clang works too.
+# CI=1 turns warnings into errors. CFLAGS, LDFLAGS, PREFIX and DESTDIR are the user's.
 
-LIB_SRC  = $(wildcard core/*.c io/*.c dma/*.c)
+comma := ,
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+SAN     ?=
+B       ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION  = 0.1.0
+SOVER    = 0
+
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
+WARN     = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes \
+           -Wundef $(if $(CI),$(if $(SAN),,-Werror)) # instrumented code draws false warnings
+HARDEN   = -fstack-clash-protection -fstack-protector-strong -U_FORTIFY_SOURCE \
+           -D_FORTIFY_SOURCE=3 $(if $(filter x86_64% i%86%,$(MACHINE)),-fcf-protection=branch)
+SANFLAGS = -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -DTORC_DEBUG=1 -O1
+# One set of objects makes both libraries. What would slow the static one is taken out of -fPIC:
+# interposition stops inlining, and the general TLS model is a call for each look at "this shard".
+PIC      = -fPIC -fno-semantic-interposition -ftls-model=initial-exec
+PIE      = -pie
+FLAGS    = -std=c17 -I. -pthread $(PIC) -ffunction-sections $(WARN) $(if $(SAN),,$(HARDEN)) \
+           $(CPPFLAGS) $(CFLAGS) $(if $(SAN),$(SANFLAGS)) $(OWN)
+LINK     = $(CC) $(FLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS) -o $@
+LDLIBS   = -luring
+HWLOC    = $(shell pkg-config --libs hwloc 2>/dev/null || echo -lhwloc)
+# Criterion takes a leak report for a pass and cannot start under TSan: instrumented tests run on
+# the small runner, as those for another architecture do.
+SMALL    = $(SAN)
+
+ROOMS    = core io shard dma net
+LIB_SRC := $(wildcard $(ROOMS:%=%/*.c))
 LIB_OBJ  = $(LIB_SRC:%.c=$B/%.o)
-APP_OBJ  = $(patsubst %.c,$B/%.o,$(wildcard apps/torc/*.c))
-TESTS    = $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c))
+APP_OBJ := $(patsubst %.c,$B/%.o,$(wildcard apps/torc/*.c))
+MICRO   := $(patsubst %.c,$B/%.o,$(wildcard bench/micro*.c))
+EXAMPLE := $(patsubst docs/examples/%.c,$B/examples/%,$(wildcard docs/examples/*.c))
+TEST_SRC = $(wildcard tests/test_*.c)
+TESTS    = $(TEST_SRC:%.c=$B/%)
+# The other files beside the tests are helpers: an archive, of which each test takes what it calls.
+HELP_SRC = $(filter-out tests/test_% tests/harness_small.c,$(wildcard tests/*.c))
+RUNNER   = $(if $(SMALL),$B/tests/harness_small.o)
+PUBLIC   = torc.h $(filter-out %_internal.h,$(wildcard $(ROOMS:%=%/*.h)))
+LIBS     = $B/libtorc.a $(if $(LIB_OBJ),$B/libtorc.so)
 
-all: $B/libtorc.a $(if $(APP_OBJ),$B/torc)
-
-$B/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
-
-$B/libtorc.a: $(LIB_OBJ)
-	rm -f $@ && ar rcs $@ $^
-
-$B/torc: $(APP_OBJ) $B/libtorc.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$B/tests/%: $B/tests/%.o $B/libtorc.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LDLIBS)
-
+all: $(LIBS) $(if $(APP_OBJ),$B/torc) $(if $(MICRO),$B/torc-micro) $(EXAMPLE)
+lib: $(LIBS)
 tests: $(TESTS)
 
+# Whatever was compiled with other flags is compiled again.
+$B/flags: OWN =
+$B/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' | cmp -s - $@ || \
+	 printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' >$@
+
+# The context switch must stay opaque to its callers' optimiser, so the library is never LTO; tasks
+# have small stacks, so its frames are bounded.
+$(LIB_OBJ): OWN = -fno-lto -fno-tree-slp-vectorize $(if $(SAN),,-Wframe-larger-than=4096)
+$B/tests/%.o: OWN = $(if $(SMALL),-DTORC_TEST_SMALL)
+
+$B/%.o: %.c $B/flags
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
+
+$B/libtorc.a: $(LIB_OBJ)
+	@mkdir -p $(@D) && rm -f $@
+	ar rcs $@ $^
+
+$B/libtorc.so.$(SOVER): $(LIB_OBJ) libtorc.map
+	$(LINK) -shared -Wl,-soname,libtorc.so.$(SOVER) -Wl,--version-script=libtorc.map \
+	 $(LIB_OBJ) $(LDLIBS)
+
+$B/libtorc.so: $B/libtorc.so.$(SOVER)
+	ln -sf libtorc.so.$(SOVER) $@
+
+$B/torc: $(APP_OBJ) $B/libtorc.a
+	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS) $(HWLOC)
+
+$B/torc-micro: $(MICRO) $B/libtorc.a
+	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS)
+
+$B/examples/%: $B/docs/examples/%.o $B/libtorc.a
+	@mkdir -p $(@D)
+	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS)
+
+$B/tests/libhelp.a: $(HELP_SRC:%.c=$B/%.o)
+	@mkdir -p $(@D) && rm -f $@
+	ar rcs $@ $^
+
+$B/tests/%: $B/tests/%.o $(RUNNER) $B/tests/libhelp.a $B/libtorc.a
+	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS)
+
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
+
+demo:
+	@sh tests/setup.sh build
+	@echo "building torc into $B" && $(SUBMAKE) -s all
+	@$B/torc info
+	@TORC=$B/torc sh apps/demo.sh $B
+
+test:
+	@sh tests/setup.sh test
+	@B='$B' SAN='$(SAN)' CC='$(CC)' sh tests/run.sh $(if $(SAN),san)
+
+lint test-aarch64:
+	@sh tests/setup.sh $(@:test-%=%)
+	@B='$B' CC='$(CC)' sh tests/run.sh $(@:test-%=%)
+
+bench:
+	@sh tests/setup.sh bench
+	@$(SUBMAKE) all
+	@$(MAKE) --no-print-directory -s -f bench/peers/Makefile B=$B CC=$(CC)
+	@python3 bench/compare.py --build $B
+
+# Ten million random rounds of submit, cancel and deadline; the short form is part of make test.
+stress:
+	@sh tests/setup.sh test
+	@$(SUBMAKE) $B/tests/test_stress
+	TORC_STRESS_ROUNDS=10000000 $B/tests/test_stress
+
+install: lib $(if $(APP_OBJ),$B/torc)
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $B/libtorc.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $B/libtorc.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libtorc.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib/libtorc.so
+	set -e; for h in $(PUBLIC); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/torc/$$h; done
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' torc.pc.in \
+	 >$(DESTDIR)$(PREFIX)/lib/pkgconfig/torc.pc
+	$(if $(APP_OBJ),install -m 755 $B/torc $(DESTDIR)$(PREFIX)/bin)
+
+uninstall:
+	cd $(DESTDIR)$(PREFIX) && rm -rf include/torc bin/torc lib/pkgconfig/torc.pc lib/libtorc.a \
+	 lib/libtorc.so lib/libtorc.so.$(SOVER)
+
 clean:
-	rm -rf build
+	rm -rf $B
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
-.PHONY: all tests clean
+FORCE:
+.PHONY: all lib tests demo test lint test-aarch64 bench stress install uninstall clean FORCE
 .SECONDARY:
+.DELETE_ON_ERROR:

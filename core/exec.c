@@ -48,8 +48,8 @@ int torci_exec_init(struct torci_exec *exec, const struct torci_host *host,
 
 void torci_exec_deinit(struct torci_exec *exec)
 {
-    TORC_ASSERT(exec->fibers_live == 0);
     torci_stacks_deinit(&exec->stacks);
+    torci_queue_free(exec->host, &exec->root);
     torci_fibers_unmap(exec);
 }
 
@@ -66,7 +66,7 @@ static void run_slice(struct torci_exec *exec, struct torc_queue *queue)
 {
     uint64_t began = exec->now_ns;
     exec->slice_end_ns = torci_queue_slice_end(exec, queue);
-    if (queue->head)
+    if (!torci_queue_is_empty(queue))
         torci_switch_to_tasks(exec, queue);
     exec->now_ns = torci_host_now_ns(exec->host);
     adapt_burst(exec, exec->now_ns - began);
@@ -136,4 +136,9 @@ const struct torci_fiber *torci_exec_find_overflow(const struct torci_exec *exec
 {
     const struct torci_stack *stack = torci_stacks_find_guard(&exec->stacks, address);
     return stack ? stack->fiber : NULL;
+}
+
+void torci_exec_cancel_main(struct torci_exec *exec)
+{
+    torc_task_cancel(&exec->main);
 }

@@ -6,7 +6,7 @@
 #ifndef TORC_CORE_EXEC_INTERNAL_H
 #define TORC_CORE_EXEC_INTERNAL_H
 
-#include "core/context_internal.h"
+#include "core/context.h"
 #include "core/host_internal.h"
 #include "core/queue.h"
 #include "core/stack_internal.h"
@@ -17,12 +17,12 @@
 /* A live task. The first cache line holds all that a switch touches. */
 struct torci_fiber {
     _Alignas(64) struct torci_context context; /* context.ip is NULL until the first run */
-    struct torci_fiber *next_ready;
+    struct torci_fiber *next_free;
     struct torc_queue *queue;
     struct torci_wait *wait; /* what it is parked on; NULL while ready or running */
     int16_t interrupt;       /* what a blocking call returns now: 0, -ECANCELED, -ETIMEDOUT */
     uint8_t stack_class;
-    bool cancelled;
+    bool cancelled, named;
     uint32_t mask_depth;
     uint32_t open_scopes;
 
@@ -34,7 +34,7 @@ struct torci_fiber {
     struct torc_task *handle;
     struct torc_deadline *deadline;    /* innermost */
     void *locals[TORC_LOCALS_MAX];     /* all NULL while the fiber is free */
-    char name[TORC_TASK_NAME_MAX + 1]; /* empty: "task" */
+    char name[TORC_TASK_NAME_MAX + 1]; /* if named */
 };
 _Static_assert(offsetof(struct torci_fiber, fn) == 64, "the switch touches one line");
 _Static_assert(sizeof(struct torci_fiber) <= 256, "a parked task costs a page of stack and this");
@@ -85,10 +85,12 @@ struct torci_exec {
     /* The sanitizers' idea of the loop's stack. */
     const void *loop_stack_low;
     size_t loop_stack_size;
-    void *loop_sanitizer_fiber;
+    void *loop_sanitizer_fiber, *loop_save;
 };
 
-extern _Thread_local struct torci_exec *torci_this;
+/* initial-exec: one load, where position-independent code by default makes a call. */
+#define TORCI_TLS __attribute__((tls_model("initial-exec")))
+extern TORCI_TLS _Thread_local struct torci_exec *torci_this;
 
 /* HOST must outlive the executor. -ENOMEM, -EINVAL. */
 int torci_exec_init(struct torci_exec *exec, const struct torci_host *host,
@@ -100,9 +102,9 @@ void torci_exec_deinit(struct torci_exec *exec);
  * has ended; a negative errno if it could not be started or the driver failed. */
 int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg) TORC_MUST_CHECK;
 
-/* Switches away from the running task, which somebody else has a pointer to; returns when torci_fiber_ready was called
- * for it. Opaque to every caller (core/context_internal.h). */
-void torci_switch_away(void);
+/* Asks the main task to end. */
+void torci_exec_cancel_main(struct torci_exec *exec);
+
 /* From the loop: runs the oldest ready task of QUEUE, and those after it, until the slice is over. */
 void torci_switch_to_tasks(struct torci_exec *exec, struct torc_queue *queue);
 /* The running task's result is RESULT: settles with its scope and handle. In task.c; the fiber is free afterwards. */
@@ -129,15 +131,30 @@ uint64_t torci_queue_slice_end(const struct torci_exec *exec, const struct torc_
 void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint64_t used_ns);
 bool torci_queue_check(const struct torc_queue *group);
 
+static inline bool torci_queue_is_empty(const struct torc_queue *queue)
+{
+    return queue->head == queue->tail;
+}
+
+static inline void torci_queue_push(struct torc_queue *queue, struct torci_fiber *fiber)
+{
+    queue->ready[queue->tail++ & queue->mask] = fiber;
+}
+
+/* The oldest ready task; there must be one. */
+static inline struct torci_fiber *torci_queue_pop(struct torc_queue *queue)
+{
+    return queue->ready[queue->head++ & queue->mask];
+}
+
+/* One task more will name QUEUE: room for it. -ENOMEM. */
+int torci_queue_grow(const struct torci_host *host, struct torc_queue *queue) TORC_MUST_CHECK;
+void torci_queue_free(const struct torci_host *host, struct torc_queue *queue);
+
 static inline void torci_fiber_ready(struct torci_exec *exec, struct torci_fiber *fiber)
 {
     struct torc_queue *queue = fiber->queue;
-    fiber->next_ready = NULL;
-    if (queue->head)
-        queue->tail->next_ready = fiber;
-    else
-        queue->head = fiber;
-    queue->tail = fiber;
+    torci_queue_push(queue, fiber);
     if (TORC_UNLIKELY(!queue->runnable))
         torci_queue_activate(exec, queue);
 }

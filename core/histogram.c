@@ -10,8 +10,17 @@
 __extension__ typedef unsigned __int128 wide;
 
 _Static_assert(TORC_HISTOGRAM_BUCKETS == 1856, "fio's FIO_IO_U_PLAT_NR");
-_Static_assert(sizeof(struct torc_histogram) == 64 + 8 * 1856,
-               "no holes: totals in one cache line");
+_Static_assert(offsetof(struct torc_histogram, buckets) <= 64, "the totals fit a cache line");
+
+static void sum_add(struct torc_histogram_sum *sum, wide value)
+{
+    torc_histogram_sum_add(sum, (uint64_t)value, (uint64_t)(value >> 64));
+}
+
+static wide sum_value(const struct torc_histogram_sum *sum)
+{
+    return (wide)sum->high << 64 | sum->low;
+}
 
 void torc_histogram_init(struct torc_histogram *histogram)
 {
@@ -29,8 +38,8 @@ void torc_histogram_record_n(struct torc_histogram *histogram, uint64_t ns, uint
         histogram->min_ns = ns;
     if (ns > histogram->max_ns)
         histogram->max_ns = ns;
-    histogram->sum_ns += (wide)ns * times;
-    histogram->sum_squares_ns2 += (wide)ns * ns * times;
+    sum_add(&histogram->sum, (wide)ns * times);
+    sum_add(&histogram->squares, (wide)ns * ns * times);
 }
 
 void torc_histogram_merge(struct torc_histogram *into, const struct torc_histogram *from)
@@ -40,8 +49,8 @@ void torc_histogram_merge(struct torc_histogram *into, const struct torc_histogr
         into->min_ns = from->min_ns;
     if (from->max_ns > into->max_ns)
         into->max_ns = from->max_ns;
-    into->sum_ns += from->sum_ns;
-    into->sum_squares_ns2 += from->sum_squares_ns2;
+    sum_add(&into->sum, sum_value(&from->sum));
+    sum_add(&into->squares, sum_value(&from->squares));
     for (unsigned i = 0; i < TORC_HISTOGRAM_BUCKETS; i++)
         into->buckets[i] += from->buckets[i];
 }
@@ -65,7 +74,7 @@ double torc_histogram_mean(const struct torc_histogram *histogram)
 {
     if (histogram->count == 0)
         return 0;
-    return (double)histogram->sum_ns / (double)histogram->count;
+    return (double)sum_value(&histogram->sum) / (double)histogram->count;
 }
 
 /* Newton's square root of a VALUE that is 0 or at least 1e-20. sqrt() would do, but compilers keep a call to libm for
@@ -97,28 +106,39 @@ double torc_histogram_stddev(const struct torc_histogram *histogram)
      *     squares - sum^2 / n = squares - q (sum + r) - r^2 / n,
      * and by Cauchy-Schwarz no term exceeds the sum of squares, so that 128 bits hold each step. Taken in doubles the
      * difference would be noise for ten billion samples of 100 s that differ by microseconds. */
-    wide q = histogram->sum_ns / n;
-    wide r = histogram->sum_ns % n;
-    wide about_mean = histogram->sum_squares_ns2 - q * (histogram->sum_ns + r) - r * r / n;
+    wide sum = sum_value(&histogram->sum), q = sum / n, r = sum % n;
+    wide about_mean = sum_value(&histogram->squares) - q * (sum + r) - r * r / n;
     double fraction = (double)(uint64_t)(r * r % n) / (double)n;
     return square_root(((double)about_mean - fraction) / (double)(n - 1));
 }
 
+/* The smallest count that is at least PERCENT of COUNT, which is not 0; at least 1.
+ *
+ * In long double and in this order, as fio has it: 29 % of 100 samples is rounded either to 29 or to just above, and
+ * another rounding would pick another bucket than fio does. */
+static uint64_t rank_of(double percent, uint64_t count)
+{
+    if (percent >= 100)
+        return count;
+    if (!(percent > 0))
+        return 1;
+    long double wanted = (long double)percent / 100.0L * (long double)count;
+    uint64_t rank = (uint64_t)wanted;
+    return rank + ((long double)rank < wanted);
+}
+
 uint64_t torc_histogram_percentile(const struct torc_histogram *histogram, double percent)
 {
-    /* In long double and in this order, as fio has it: 29 % of 100 samples is rounded either to 29 or to just above,
-     * and a different rounding would pick another bucket than fio does. */
-    long double wanted = (long double)percent / 100.0L * (long double)histogram->count;
-    uint64_t running = 0;
-    unsigned last = TORC_HISTOGRAM_BUCKETS;
-
-    for (unsigned i = 0; (i = torc_histogram_next(histogram, i)) < TORC_HISTOGRAM_BUCKETS; i++) {
-        last = i;
-        running += histogram->buckets[i];
-        if ((long double)running >= wanted)
+    if (histogram->count == 0)
+        return 0;
+    uint64_t rank = rank_of(percent, histogram->count), running = 0;
+    unsigned index = 0;
+    for (; index < TORC_HISTOGRAM_BUCKETS - 1; index++) {
+        running += histogram->buckets[index];
+        if (running >= rank)
             break;
     }
-    return last < TORC_HISTOGRAM_BUCKETS ? torc_histogram_bucket_middle(last) : 0;
+    return torc_histogram_bucket_middle(index);
 }
 
 unsigned torc_histogram_next(const struct torc_histogram *histogram, unsigned index)

@@ -35,11 +35,41 @@ int torc_queue_deinit(struct torc_queue *queue)
 {
     if (queue->tasks || queue->members)
         return -EBUSY;
-    TORC_ASSERT(!queue->head);
+    TORC_ASSERT(torci_queue_is_empty(queue));
     if (queue->runnable)
         torci_queue_charge(torci_this, queue, 0);
+    torci_queue_free(torci_this->host, queue);
     queue->parent->members--;
     return 0;
+}
+
+enum { READY_MIN = 16 };
+
+int torci_queue_grow(const struct torci_host *host, struct torc_queue *queue)
+{
+    uint32_t room = queue->ready ? queue->mask + 1 : 0;
+    if (queue->tasks < room)
+        return 0;
+    uint32_t wanted = room ? 2 * room : READY_MIN;
+    struct torci_fiber **ready =
+        (struct torci_fiber **)host->alloc(host->context, wanted * sizeof *ready);
+    if (!ready)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < wanted; i++) /* entries not in use are still looked at, to prefetch */
+        ready[i] = room ? queue->ready[(queue->head + i) & queue->mask] : torci_this->free_fibers;
+    torci_queue_free(host, queue);
+    queue->ready = ready;
+    queue->mask = wanted - 1;
+    queue->tail -= queue->head;
+    queue->head = 0;
+    return 0;
+}
+
+void torci_queue_free(const struct torci_host *host, struct torc_queue *queue)
+{
+    if (queue->ready)
+        host->free(host->context, queue->ready, (queue->mask + 1) * sizeof *queue->ready);
+    queue->ready = NULL;
 }
 
 int torc_queue_set_shares(struct torc_queue *queue, uint32_t shares)
@@ -133,7 +163,7 @@ void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint6
         at->vruntime += used_ns * TORC_SHARES_DEFAULT / at->shares;
         if (at->latency_goal_ns)
             at->start_by_ns = exec->now_ns + at->latency_goal_ns;
-        if (!at->head && !at->first_runnable)
+        if (torci_queue_is_empty(at) && !at->first_runnable)
             deactivate(at);
     }
 }
@@ -141,9 +171,10 @@ void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint6
 bool torci_queue_check(const struct torc_queue *group)
 {
     for (const struct torc_queue *at = group->first_runnable; at; at = at->next_runnable) {
-        if (!at->runnable || at->parent != group || (at->head && at->first_runnable))
+        if (!at->runnable || at->parent != group ||
+            (!torci_queue_is_empty(at) && at->first_runnable))
             return false;
-        if (!at->head && !at->first_runnable)
+        if (torci_queue_is_empty(at) && !at->first_runnable)
             return false;
         if (at->members && !torci_queue_check(at))
             return false;

@@ -12,6 +12,8 @@
 
 TORC_BEGIN_DECLS
 
+struct torci_fiber;
+
 enum { TORC_SHARES_DEFAULT = 100, TORC_SHARES_MAX = 10000 };
 
 struct torc_queue_options {
@@ -21,11 +23,12 @@ struct torc_queue_options {
     struct torc_queue *parent; /* a group; NULL: beside the executor's own queue */
 };
 
-struct torci_fiber;
-
 /* Caller's memory; fields are private. */
 struct torc_queue {
-    struct torci_fiber *head, *tail; /* the ready tasks, oldest first */
+    /* The ready tasks, a ring with room for all that name the queue. An array and not a list: following a list costs a
+     * store-to-load round trip per link in every switch (yield 5.5 -> 3 ns), and an array can be prefetched. */
+    struct torci_fiber **ready;
+    uint32_t head, tail, mask; /* free running; ready[head & mask] is the oldest */
     struct torc_queue *parent;
     struct torc_queue *first_runnable, *next_runnable; /* the runnable members; my next sibling */
     const char *name;
@@ -42,7 +45,7 @@ struct torc_queue {
 /* -EINVAL: shares out of range, or a parent that has tasks. The queue must stay where it is until deinit. */
 int torc_queue_init(struct torc_queue *queue,
                     const struct torc_queue_options *options) TORC_MUST_CHECK;
-/* -EBUSY: tasks or member queues still name it. */
+/* Gives its memory back. -EBUSY: tasks or member queues still name it. */
 int torc_queue_deinit(struct torc_queue *queue) TORC_MUST_CHECK;
 /* -EINVAL: out of range; takes effect with the next slice. */
 int torc_queue_set_shares(struct torc_queue *queue, uint32_t shares) TORC_MUST_CHECK;

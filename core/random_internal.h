@@ -5,7 +5,8 @@
  * No global state: each owner seeds its own, and nothing here is thread-safe.
  *
  * Generator: D. Blackman, S. Vigna, "Scrambled Linear Pseudorandom Number Generators", ACM TOMS 47(4), 2021.
- * Seeding: splitmix64, after G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+ * Seeding: splitmix64, after G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
+ * 2014.
  * Bounded draw: D. Lemire, "Fast Random Integer Generation in an Interval", ACM TOMACS 29(1), 2019.
  */
 #ifndef TORC_CORE_RANDOM_INTERNAL_H

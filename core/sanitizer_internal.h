@@ -71,26 +71,29 @@ static inline void torci_sanitizer_stack_gone(struct torci_stack *stack)
 #endif
 }
 
-/* Before leaving for STACK, NULL being the loop's; *SAVE keeps what arriving back needs. A task that ends for good
+/* Before leaving for NEXT, NULL being the loop; *SAVE keeps what arriving back needs. A stack that is left for good
  * passes NULL for SAVE. */
-static inline void torci_sanitizer_leave(struct torci_exec *exec, struct torci_stack *stack,
+static inline void torci_sanitizer_leave(struct torci_exec *exec, struct torci_fiber *next,
                                          void **save)
 {
-    (void)exec, (void)stack, (void)save;
+    (void)exec, (void)next, (void)save;
 #ifdef TORCI_ASAN
-    __sanitizer_start_switch_fiber(save, stack ? stack->low : exec->loop_stack_low,
-                                   stack ? torci_stack_size(stack->stack_class)
-                                         : exec->loop_stack_size);
+    __sanitizer_start_switch_fiber(save, next ? next->stack->low : exec->loop_stack_low,
+                                   next ? torci_stack_size(next->stack->stack_class)
+                                        : exec->loop_stack_size);
 #endif
 #ifdef TORCI_TSAN
-    __tsan_switch_to_fiber(stack ? stack->sanitizer_fiber : exec->loop_sanitizer_fiber, 0);
+    __tsan_switch_to_fiber(next ? next->stack->sanitizer_fiber : exec->loop_sanitizer_fiber, 0);
 #endif
 }
 
-static inline void torci_sanitizer_arrive(struct torci_exec *exec, void *save)
+/* After arriving at SELF, NULL being the loop. */
+static inline void torci_sanitizer_arrive(struct torci_exec *exec, struct torci_fiber *self,
+                                          bool first)
 {
-    (void)exec, (void)save;
+    (void)exec, (void)self, (void)first;
 #ifdef TORCI_ASAN
+    void *save = first ? NULL : self ? self->stack->sanitizer_save : exec->loop_save;
     const void *low;
     size_t size;
     __sanitizer_finish_switch_fiber(save, &low, &size);

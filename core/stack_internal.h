@@ -28,6 +28,7 @@ struct torci_stack {
     void *top; /* where the first frame starts, coloured, 16-byte aligned */
     struct torci_fiber *fiber;
     void *sanitizer_fiber; /* TSan's shadow of this stack */
+    void *sanitizer_save;  /* ASan's, while it is left */
     unsigned valgrind_id;
     uint8_t stack_class;
 };

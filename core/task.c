@@ -22,7 +22,7 @@ static int grow_fibers(struct torci_exec *exec)
     exec->fiber_slabs = slab;
     struct torci_fiber *fibers = (struct torci_fiber *)slab;
     for (size_t i = FIBER_SLAB_BYTES / sizeof *fibers - 1; i > 0; i--) {
-        fibers[i].next_ready = exec->free_fibers;
+        fibers[i].next_free = exec->free_fibers;
         exec->free_fibers = &fibers[i];
     }
     return 0;
@@ -63,6 +63,7 @@ static void copy_name(struct torci_fiber *fiber, const char *name)
         length++;
     memcpy(fiber->name, name, length);
     fiber->name[length] = '\0';
+    fiber->named = true;
 }
 
 static int choose_stack_class(const struct torci_exec *exec,
@@ -90,12 +91,17 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
         if (err)
             return err;
     }
+    if (TORC_UNLIKELY(!queue->ready || queue->tasks > queue->mask)) {
+        int err = torci_queue_grow(exec->host, queue);
+        if (err)
+            return err;
+    }
     int err = torci_stacks_reserve(&exec->stacks, (unsigned)stack_class);
     if (TORC_UNLIKELY(err))
         return err;
 
     struct torci_fiber *fiber = exec->free_fibers;
-    exec->free_fibers = fiber->next_ready;
+    exec->free_fibers = fiber->next_free;
     exec->fibers_live++;
     queue->tasks++;
     fiber->context.ip = NULL;
@@ -112,7 +118,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
     fiber->scope = scope;
     fiber->handle = NULL;
     fiber->deadline = NULL;
-    fiber->name[0] = '\0';
+    fiber->named = false;
     if (options) {
         if (options->name)
             copy_name(fiber, options->name);
@@ -184,7 +190,7 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
         leave_scope(fiber, fiber->scope, result);
     fiber->queue->tasks--;
     exec->fibers_live--;
-    fiber->next_ready = exec->free_fibers;
+    fiber->next_free = exec->free_fibers;
     exec->free_fibers = fiber;
 }
 
@@ -253,7 +259,7 @@ bool torc_task_is_done(const struct torc_task *task)
 const char *torc_task_name(void)
 {
     const struct torci_fiber *self = torci_this ? torci_this->current : NULL;
-    return !self ? "loop" : self->name[0] ? self->name : "task";
+    return !self ? "loop" : self->named ? self->name : "task";
 }
 
 void torc_task_set_name(const char *name)

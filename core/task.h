@@ -21,6 +21,7 @@
 #define TORC_CORE_TASK_H
 
 #include "core/base.h"
+#include "core/context.h"
 #include "core/list.h"
 #include "core/wheel.h"
 
@@ -98,7 +99,9 @@ void torc_task_cancel(struct torc_task *task);
 bool torc_task_is_done(const struct torc_task *task);
 
 /* Lets the other ready tasks of the queue run before the caller goes on. In a task. Not a cancellation point. */
-void torc_yield(void);
+static inline void torc_yield(void);
+/* The same as a symbol of the library, for languages that can't use inline functions. */
+void torc_task_yield(void);
 /* True when the running task has used up its quota or the kernel has events waiting: a long computation asks every few
  * microseconds and yields. Costs a clock read and a load. */
 bool torc_should_yield(void);
@@ -143,6 +146,14 @@ struct torc_mask {
 };
 void torc_mask_enter(struct torc_mask *mask);
 void torc_mask_leave(struct torc_mask *mask);
+
+struct torci_switch torci_yield_begin(void);
+static inline void torc_yield(void)
+{
+    struct torci_switch way = torci_yield_begin();
+    torci_context_switch(way.from, way.to);
+    torci_switch_end();
+}
 
 TORC_END_DECLS
 

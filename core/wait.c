@@ -30,18 +30,6 @@ int torci_wait_pending(void)
     return torci_fiber_self()->interrupt;
 }
 
-int torci_wait_park(struct torci_wait *wait)
-{
-    struct torci_fiber *self = wait->fiber;
-    TORC_ASSERT(self == torci_this->current);
-    TORC_ASSERT(!self->wait);
-    self->wait = wait->siblings;
-    if (TORC_UNLIKELY(self->interrupt != 0))
-        torci_fiber_refresh(self);
-    torci_switch_away();
-    return wait->siblings->result;
-}
-
 void torci_wait_wake(struct torci_wait *wait, int result)
 {
     struct torci_wait *first = wait->siblings;

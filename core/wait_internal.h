@@ -15,6 +15,7 @@
 #ifndef TORC_CORE_WAIT_INTERNAL_H
 #define TORC_CORE_WAIT_INTERNAL_H
 
+#include "core/context.h"
 #include "core/list.h"
 
 struct torci_fiber;
@@ -41,7 +42,14 @@ int torci_wait_pending(void);
 
 /* Parks the running task until the wait (or a sibling) is woken or interrupted; its result. An interruption that is
  * already pending counts. WAIT must be linked before. */
-int torci_wait_park(struct torci_wait *wait);
+struct torci_switch torci_wait_begin(struct torci_wait *wait);
+static inline int torci_wait_park(struct torci_wait *wait)
+{
+    struct torci_switch way = torci_wait_begin(wait);
+    torci_context_switch(way.from, way.to);
+    torci_switch_end();
+    return wait->siblings->result;
+}
 
 /* Hands RESULT to the task behind WAIT and makes it ready. Callable from tasks, completion functions and timers. */
 void torci_wait_wake(struct torci_wait *wait, int result);

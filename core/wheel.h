@@ -12,8 +12,8 @@
  *      level.
  *   3. Equal times are always in the same slot, in the order of arming; a slot of level 0 holds one time only.
  *
- * When time reaches a slot of a higher level, its timers move down, each at most once a level; empty slots cost nothing,
- * however far the clock jumps. What is armed for the past or the present waits in a list of its own, LATE.
+ * When time reaches a slot of a higher level, its timers move down, each at most once a level; empty slots cost
+ * nothing, however far the clock jumps. What is armed for the past or the present waits in a list of its own, LATE.
  *
  *            arm                advance reaches its time            its turn
  *   idle ----------> slot or LATE --------------------------> DUE ------------> idle, then fire()
@@ -84,8 +84,8 @@ static inline bool torci_timer_is_armed(const struct torci_timer *timer)
 unsigned torci_wheel_advance(struct torci_wheel *wheel, uint64_t now_ns);
 
 /* When to advance next: the earliest time that is armed, or, if more than TORCI_WHEEL_SCAN_MAX timers share the first
- * slot above level 0, the start of that slot, which is no later. Advancing to such a bound may fire nothing, but takes
- * at least one level off, so the answer is exact after ten such steps at most. At or before the present time if a timer is
+ * slot above level 0, the start of that slot, which is no later. Advancing to such a bound may fire nothing, but
+ * takes at least one level off, so the answer is exact after ten such steps at most. At or before the present time if a timer is
  * LATE. UINT64_MAX if none is armed. */
 uint64_t torci_wheel_next(const struct torci_wheel *wheel);
 

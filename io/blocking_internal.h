@@ -3,6 +3,10 @@
  * The blocking pool's state. The executor owns the queue and the list of idle threads; each thread owns the job in its
  * mailbox from hand-over (release) until it has pushed it on the done stack (release); the executor takes the whole
  * stack at once (acquire). No lock anywhere.
+ *
+ *     torc_blocking --- a thread is idle, or one more may be ---> mailbox ---> running ---> done stack ---> task ready
+ *        '--- all are busy ---> queue --- one gets free ---------->'
+ *                                '--- cancelled, too late: the job never ran ----------------------------> task ready
  */
 #ifndef TORC_IO_BLOCKING_INTERNAL_H
 #define TORC_IO_BLOCKING_INTERNAL_H
@@ -19,11 +23,10 @@ struct torci_worker;
 struct torci_blocking {
     struct torci_io *io;
     struct torci_link queue;      /* jobs that no thread has yet, oldest first */
-    struct torci_worker *workers; /* threads_max of them */
+    struct torci_worker *workers; /* threads_max of them, the first `threads` are started */
     struct torci_worker *idle;
     uint32_t threads, threads_max;
-    struct torci_job
-        *done; /* atomic: Treiber stack, pushed by threads, taken whole by the executor */
+    struct torci_job *done; /* atomic: pushed by threads, taken whole by the executor */
 };
 
 /* THREADS_MAX: 1 to TORCI_BLOCKING_THREADS_MAX. Starts nothing yet. -ENOMEM. */

@@ -12,24 +12,42 @@
 #include "io/op.h"
 #include "io/ring_internal.h"
 #include "io/run.h"
+#include "io/signals_internal.h"
+
+/* Which entries of a table that the ring keeps are free. */
+struct torci_slots {
+    uint32_t *free; /* a stack of them; NULL until the table is registered */
+    uint32_t free_count, count;
+};
 
 struct torci_io {
     const struct torci_kernel *kernel;
     struct torci_host host; /* the kernel's, with our turn */
     struct torci_ring ring;
-    struct torci_ring poll_ring; /* IOPOLL; made when a file first asks for it */
+    struct torci_ring poll_ring; /* IOPOLL; made when a file first asks for it: real_fd says so */
     struct torci_exec exec;
     struct torc_config config;
-    struct torc_batch *batch; /* the only batch that a task waits on, while that is so */
+    struct torc_batch *batch; /* the one that a task began to wait on last, while it does */
+    uint64_t entered_ns;
+    uint64_t ops[4]; /* bit n: the kernel knows opcode n */
+    struct torci_slots buffers, files;
     struct torci_blocking blocking;
     uint32_t internal_ops;          /* in flight, but nobody's: the wake poll, the signal poll */
-    struct torci_link cancel_retry; /* ops whose cancel found no room in the queue */
+    struct torci_link cancel_retry; /* of torci_op_wait: their cancel found no room in the queue */
     struct torci_wake {
         struct torc_op op; /* multishot poll on event_fd */
-        int event_fd;      /* -1 until somebody may wake us from outside */
-        uint32_t parked;   /* atomic: 1 while asleep or about to be */
+        bool armed;
+        int event_fd;    /* -1 until somebody may wake us from outside */
+        uint32_t parked; /* atomic: 1 while asleep or about to be */
     } wake;
+    struct torci_signal_watch signals;
     bool shutting_down;
+    int cpu;
+    struct torci_stall { /* of the signal handler alone: what it saw the last time */
+        const struct torci_fiber *fiber;
+        uint64_t turns;
+        uint32_t budget, reports;
+    } stall;
 };
 
 static inline struct torci_io *torci_io_this(void)
@@ -51,6 +69,33 @@ enum {
     TORCI_TAG_NONE = 2,   /* nobody cares for this completion */
     TORCI_TAG_MASK = 3,
 };
+
+static inline bool torci_ring_has_op(const struct torci_io *io, unsigned opcode)
+{
+    return opcode < 256 && (io->ops[opcode / 64] >> opcode % 64 & 1);
+}
+
+/* The IOPOLL ring, made on first use; NULL where there can be none. For reads and writes of files whose device has poll
+ * queues, and nothing else. */
+struct torci_ring *torci_io_poll_ring(struct torci_io *io);
+
+/* torc_op_begin and torc_op_wait on one of the rings. What is on the polled one can't be cancelled. */
+int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
+                      struct io_uring_sqe **sqe) TORC_MUST_CHECK;
+int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
+/* What a completion means to the op it belongs to. */
+void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
+                       uint32_t flags);
+/* Tries again what found no room. */
+void torci_op_retry_cancels(struct torci_io *io);
+
+/* The driver: host.turn of the executor. CONTEXT is the kernel's; the executor's own state comes from torci_this. */
+int torci_io_turn(void *context, uint64_t wait_until_ns);
+/* Cancels and completes what is in flight after the last task has ended: the internal ops and forgotten embedded ones.
+ * -ETIMEDOUT: something can't be cancelled and doesn't end. */
+int torci_io_drain(struct torci_io *io) TORC_MUST_CHECK;
+
+void torci_slots_free(struct torci_io *io, struct torci_slots *slots);
 
 /* Makes torci_io_wake work from other threads: an eventfd and its poll. Idempotent; 0 or a negative errno. */
 int torci_io_wake_prepare(struct torci_io *io) TORC_MUST_CHECK;

@@ -29,6 +29,7 @@ TORC_BEGIN_DECLS
 
 struct io_uring_sqe;
 struct torc_op;
+struct torci_wait;
 
 /* RESULT: what the kernel says, 0 or more or a negative errno. FLAGS: IORING_CQE_F_*; with IORING_CQE_F_MORE set
  * (multishot) the op is still in flight and DONE will run again. */
@@ -36,8 +37,8 @@ typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
 
 /* Fields are private. */
 struct torc_op {
-    torc_op_fn *done;
-    void *wait; /* of the task form */
+    torc_op_fn *done; /* NULL: a task waits */
+    struct torci_op_wait *wait;
     int32_t result;
     uint32_t flags;
 };
@@ -51,9 +52,9 @@ int torc_op_start(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **sq
  * made with IOSQE_IO_LINK needs. -EINVAL: more than the queue holds; -EAGAIN as above. */
 int torc_op_reserve(unsigned count) TORC_MUST_CHECK;
 
-/* Asks the kernel to end OP; its completion comes all the same, with -ECANCELED or with whatever it had got to. OP is
- * in flight. Harmless to repeat. */
-void torc_op_cancel(struct torc_op *op);
+/* Asks the kernel to end OP, which is in flight; its completion comes all the same, with -ECANCELED or with whatever it
+ * had got to. -EAGAIN as above: nothing was asked. */
+int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
 
 /* From a task: submits the entry that torc_op_begin gave and sleeps until it has completed.
  *
@@ -70,22 +71,42 @@ void torc_op_cancel(struct torc_op *op);
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
 
-/* A counted set of embedded ops for one task that waits for several at a time: a completion function calls
- * torc_batch_done, the task torc_batch_wait. While it is the only thing that goes on, the executor sleeps for all the
- * wanted completions at once instead of waking for each. Caller's memory; fields are private. */
+/* A counted set of embedded ops for one task that waits for several at a time. While all that is in flight belongs to
+ * the batch, the executor sleeps for all the wanted completions at once instead of waking for each. Caller's memory;
+ * fields are private.
+ *
+ *     torc_batch_init(&batch);
+ *     err = torc_batch_start(&batch, &request->op, done, &sqe);    // done calls torc_batch_done(&batch)
+ *     n = torc_batch_wait(&batch, 32);
+ */
 struct torc_batch {
-    void *wait;
-    uint32_t completed, wanted;
+    struct torci_wait *wait;
+    uint32_t in_flight, completed, wanted;
 };
 void torc_batch_init(struct torc_batch *batch);
+/* torc_op_start for an op of the batch. */
+static inline int torc_batch_start(struct torc_batch *batch, struct torc_op *op, torc_op_fn *done,
+                                   struct io_uring_sqe **sqe) TORC_MUST_CHECK;
+/* To be called by the completion function of each of its ops. */
 static inline void torc_batch_done(struct torc_batch *batch);
-/* Sleeps until at least WANTED completions have been counted since the last wait returned, and takes them all. The
- * number taken, or -ECANCELED, -ETIMEDOUT (the ops go on, the count is kept). In a task. */
+/* Sleeps until at least WANTED (> 0) completions, or all that are in flight if those are fewer, have come since the
+ * last wait returned, and takes them. How many, which is 0 only if nothing is in flight, or -ECANCELED, -ETIMEDOUT (the
+ * ops go on, the count is kept). In a task, one at a time. */
 int torc_batch_wait(struct torc_batch *batch, uint32_t wanted) TORC_MUST_CHECK;
 
 void torci_batch_wake(struct torc_batch *batch);
+
+static inline int torc_batch_start(struct torc_batch *batch, struct torc_op *op, torc_op_fn *done,
+                                   struct io_uring_sqe **sqe)
+{
+    int err = torc_op_start(op, done, sqe);
+    batch->in_flight += !err;
+    return err;
+}
+
 static inline void torc_batch_done(struct torc_batch *batch)
 {
+    batch->in_flight--;
     if (++batch->completed == batch->wanted)
         torci_batch_wake(batch);
 }

@@ -39,12 +39,16 @@ struct torci_ring {
     uint8_t rung;
     const struct torci_kernel *kernel;
     struct torci_ledger *ledger; /* debug builds */
-    void *sq_memory, *cq_memory;
-    size_t sq_memory_size, cq_memory_size, sqes_size;
+    void *rings;                 /* both, mapped as one */
+    size_t rings_size, sqes_size;
     uint64_t enters; /* system calls made */
 };
 
-enum { TORCI_RING_ENTRIES_MAX = 32768 };
+enum {
+    TORCI_RING_ENTRIES_MAX = 32768,
+    TORCI_RING_NONE = -1,    /* real_fd of a ring that is not there */
+    TORCI_RING_REFUSED = -2, /* and will not be */
+};
 
 /* ENTRIES is rounded up to a power of two. POLLED asks for IOPOLL. -ENOSYS, -EPERM, -ENOMEM, -EMFILE, -EINVAL. */
 int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, uint32_t entries,

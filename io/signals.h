@@ -11,13 +11,15 @@ TORC_BEGIN_DECLS
 
 /* Caller's memory; fields are private. */
 struct torc_signals {
-    uint64_t mask; /* bit n - 1 is signal n */
+    uint64_t mask;      /* bit n - 1 is signal n */
+    uint64_t unblocked; /* of those: not blocked before */
     int fd;
 };
 
 /* Takes the COUNT signals in SIGNALS (numbers 1 to 64) away from their default action, for the whole process: they are
- * blocked in the calling thread, so open before other threads are started. -EINVAL: not a signal that can be taken;
- * -EMFILE, -ENFILE, -ENOMEM. */
+ * blocked in the calling thread, so open before other threads are started. -EINVAL: not a signal that can be taken
+ * (KILL, STOP, 32, 33, those that a fault raises), or none at all; -EMFILE, -ENFILE, -ENOMEM. On error nothing has
+ * changed. On an executor's thread. */
 int torc_signals_open(struct torc_signals *signals, const int *numbers,
                       unsigned count) TORC_MUST_CHECK;
 /* Sleeps until one of them comes; its number, or -ECANCELED, -ETIMEDOUT. One task at a time. In a task. */

@@ -133,6 +133,12 @@ TEST(histogram, deviation_divides_by_count_minus_one)
     torc_histogram_record(&histogram, 14);
     double deviation = torc_histogram_stddev(&histogram);
     CHECK(is_near(deviation * deviation, 8));
+
+    torc_histogram_init(&histogram);
+    torc_histogram_record(&histogram, 0);
+    torc_histogram_record(&histogram, 1);
+    deviation = torc_histogram_stddev(&histogram);
+    CHECK(is_near(deviation * deviation, 0.5));
 }
 
 TEST(histogram, equal_samples_do_not_deviate)

@@ -6,6 +6,8 @@
 #include "core/random_internal.h"
 #include "tests/harness.h"
 
+#include <signal.h>
+
 TEST(random, split_yields_the_published_outputs)
 {
     static const uint64_t wanted[] = {
@@ -131,4 +133,11 @@ TEST(random, every_bit_is_set_half_of_the_time)
     }
     for (unsigned bit = 0; bit < 64; bit++)
         CHECK(set[bit] > DRAWS / 2 - 800 && set[bit] < DRAWS / 2 + 800);
+}
+
+TEST_DYING(random, below_zero_is_refused, SIGABRT)
+{
+    struct torci_random random;
+    torci_random_seed(&random, 1);
+    (void)torci_random_below(&random, 0);
 }

@@ -321,7 +321,7 @@ TEST(wheel, next_is_exact_for_few_and_a_bound_that_leads_there_for_many)
     probe_init(&probes[TORCI_WHEEL_SCAN_MAX]);
     arm(&probes[TORCI_WHEEL_SCAN_MAX], base + 900);
     uint64_t bound = torci_wheel_next(&wheel);
-    CHECK(bound > 0 && bound <= base + 900 - TORCI_WHEEL_SCAN_MAX + 1);
+    CHECK_EQ(bound, UINT64_C(1) << 42); /* where the slot of level 7 begins */
 
     unsigned fired = 0, steps = 0;
     while (fired == 0) {
@@ -580,6 +580,8 @@ TEST(wheel, check_sees_what_is_broken)
 
     far.timer.when_ns = 2 * TORC_SEC;
     CHECK(!torci_wheel_check(&wheel));
+    far.timer.when_ns = TORC_SEC + (UINT64_C(1) << 24); /* the same level, the next slot */
+    CHECK(!torci_wheel_check(&wheel));
     far.timer.when_ns = TORC_SEC;
     wheel.now_ns = 1001;
     CHECK(!torci_wheel_check(&wheel));
@@ -597,6 +599,20 @@ TEST(wheel, check_sees_what_is_broken)
     CHECK(!torci_wheel_check(&wheel));
     near.timer.link.next = next;
     CHECK(torci_wheel_check(&wheel));
+
+    /* DUE is empty between advances, and in order within one. */
+    torci_wheel_cancel(&wheel, &near.timer);
+    torci_wheel_cancel(&wheel, &far.timer);
+    wheel.armed = 2;
+    near.timer.when_ns = 900;
+    far.timer.when_ns = 901;
+    torci_list_push_back(&wheel.due, &near.timer.link);
+    torci_list_push_back(&wheel.due, &far.timer.link);
+    CHECK(!torci_wheel_check(&wheel));
+    wheel.advancing = true;
+    CHECK(torci_wheel_check(&wheel));
+    near.timer.when_ns = 902;
+    CHECK(!torci_wheel_check(&wheel));
 }
 
 TEST_DYING(wheel, the_clock_must_not_go_back, SIGABRT)

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How an executor looks at its ring: the driver that core's loop calls once a turn.
+ *
+ * Tasks are ready      enter only if there is a reason: enough entries queued, entries that have waited for long
+ *                      enough, or the kernel's flag that it has work for us. Then reap what has come; without a reason
+ *                      that is two loads.
+ * Nothing is ready     submit and wait in one enter. With a spin time: submit, look at shared memory alone for so long,
+ *                      and wait then.
+ *
+ * Sleeping and waking from outside: the executor sets `parked` and then looks once more for what other threads have
+ * published; they publish and then clear `parked`, and whoever has cleared it writes to the eventfd. Both sides use
+ * sequentially consistent read-modify-writes, so one of the two sees the other.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "io/io_internal.h"
+
+enum {
+    SUBMIT_BATCH = 32,           /* entries that are worth an enter while tasks are ready */
+    SUBMIT_DELAY_NS = 50 * 1000, /* how long fewer of them may wait */
+    REAP_ROUNDS_MAX = 64,        /* enters in a row while the kernel says that there is more */
+    DRAIN_ROUNDS_MAX = 1000,
+    DRAIN_WAIT_NS = 10 * 1000 * 1000,
+};
+
+static bool reap(struct torci_io *io, struct torci_ring *ring)
+{
+    uint32_t head = *ring->cq_head;
+    /* pairs with the kernel's release after it has written the entries */
+    uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+    if (head == tail)
+        return false;
+    do {
+        struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
+        uint64_t user_data = cqe->user_data;
+        int result = cqe->res;
+        uint32_t flags = cqe->flags;
+        /* pairs with the kernel's acquire of the head: the entry was read before. Given back one by one, since a
+         * completion function may submit and so make room necessary. */
+        __atomic_store_n(ring->cq_head, ++head, __ATOMIC_RELEASE);
+        torci_op_complete(io, ring, user_data, result, flags);
+    } while (head != tail);
+    return true;
+}
+
+static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t min_complete,
+                          uint64_t timeout_ns)
+{
+    for (unsigned round = 0; round < REAP_ROUNDS_MAX; round++) {
+        int err = torci_ring_enter(ring, min_complete, timeout_ns, true);
+        if (err)
+            return err;
+        bool some = reap(io, ring);
+        /* one enter runs about twenty deferred completions and leaves the flag set */
+        if (!some || !torci_ring_wants_enter(ring))
+            return 0;
+        min_complete = 0;
+    }
+    return 0;
+}
+
+/* How many completions are worth waking up for. More than one only if all in flight belong to one batch. */
+static uint32_t wanted_completions(const struct torci_io *io)
+{
+    const struct torc_batch *batch = io->batch;
+    if (!batch || batch->in_flight + io->internal_ops != io->ring.in_flight)
+        return 1;
+    uint32_t wanted = batch->wanted - batch->completed;
+    return wanted < io->ring.cq_entries ? wanted : io->ring.cq_entries;
+}
+
+static bool something_came(struct torci_io *io)
+{
+    return torci_ring_ready(&io->ring) || torci_ring_wants_enter(&io->ring) ||
+           /* pairs with the worker's push */
+           __atomic_load_n(&io->blocking.done, __ATOMIC_SEQ_CST);
+}
+
+/* Looks at memory until something comes or it is UNTIL_NS; whether something came. */
+static bool spin(struct torci_io *io, uint64_t until_ns)
+{
+    do {
+        for (unsigned i = 0; i < 32; i++) {
+            if (something_came(io))
+                return true;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#else
+            __asm__ volatile("yield");
+#endif
+        }
+    } while (torci_host_now_ns(io->exec.host) < until_ns);
+    return false;
+}
+
+static int park(struct torci_io *io, uint64_t wait_until_ns)
+{
+    uint64_t timeout_ns = UINT64_MAX;
+    if (wait_until_ns != UINT64_MAX || io->config.park_ns) {
+        uint64_t now = torci_host_now_ns(io->exec.host);
+        if (wait_until_ns <= now)
+            return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
+        timeout_ns = wait_until_ns - now;
+        if (io->config.park_ns && timeout_ns > io->config.park_ns)
+            timeout_ns = io->config.park_ns;
+    }
+    bool wakeable = io->wake.event_fd >= 0;
+    if (wakeable) {
+        /* pairs with torci_io_wake */
+        (void)__atomic_exchange_n(&io->wake.parked, 1, __ATOMIC_SEQ_CST);
+        if (something_came(io)) {
+            __atomic_store_n(&io->wake.parked, 0, __ATOMIC_RELAXED);
+            return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
+        }
+    }
+    int err = enter_and_reap(io, &io->ring, wanted_completions(io), timeout_ns);
+    if (wakeable)
+        __atomic_store_n(&io->wake.parked, 0, __ATOMIC_RELAXED);
+    return err;
+}
+
+static int look(struct torci_io *io)
+{
+    struct torci_ring *ring = &io->ring;
+    uint32_t pending = torci_ring_pending(ring);
+    uint64_t now = io->exec.now_ns;
+    bool due = pending && (pending >= SUBMIT_BATCH || !io->exec.top.first_runnable ||
+                           now - io->entered_ns >= SUBMIT_DELAY_NS);
+    if (due || torci_ring_wants_enter(ring)) {
+        io->entered_ns = now;
+        return enter_and_reap(io, ring, 0, UINT64_MAX);
+    }
+    (void)reap(io, ring);
+    return 0;
+}
+
+static int idle(struct torci_io *io, uint64_t wait_until_ns)
+{
+    uint64_t spin_ns = io->config.spin_ns;
+    if (spin_ns) {
+        int err = torci_ring_pending(&io->ring) ? enter_and_reap(io, &io->ring, 0, UINT64_MAX) : 0;
+        if (err || io->exec.top.first_runnable)
+            return err;
+        uint64_t until = torci_host_now_ns(io->exec.host) + spin_ns;
+        if (spin(io, until < wait_until_ns ? until : wait_until_ns))
+            return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
+    }
+    return park(io, wait_until_ns);
+}
+
+static void woken(struct torc_op *op, int result, uint32_t flags)
+{
+    struct torci_io *io = TORC_CONTAINER_OF(op, struct torci_io, wake.op);
+    (void)result;
+    if (flags & IORING_CQE_F_MORE)
+        return;
+    io->internal_ops--;
+    io->wake.armed =
+        false; /* the kernel has ended it (a full completion queue); the next turn arms it again */
+}
+
+/* A multishot poll: each write to the eventfd makes a completion, and nobody has to read it empty. */
+static int arm_wake(struct torci_io *io)
+{
+    struct io_uring_sqe *sqe;
+    int err = torc_op_start(&io->wake.op, woken, &sqe);
+    if (err)
+        return err;
+    io_uring_prep_poll_multishot(sqe, io->wake.event_fd, POLLIN);
+    io->internal_ops++;
+    io->wake.armed = true;
+    return 0;
+}
+
+int torci_io_wake_prepare(struct torci_io *io)
+{
+    if (io->wake.event_fd >= 0)
+        return 0;
+    long fd = TORCI_CALL(io->kernel, SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return (int)fd;
+    io->wake.event_fd = (int)fd;
+    return 0;
+}
+
+/* What turns up from outside of the ring. */
+static int look_outside(struct torci_io *io)
+{
+    if (!io->wake.armed) {
+        int err = arm_wake(io);
+        if (err && err != -EAGAIN)
+            return err;
+    }
+    (void)torci_blocking_reap(&io->blocking);
+    return 0;
+}
+
+void torci_io_wake(struct torci_io *io)
+{
+    /* pairs with park */
+    if (__atomic_exchange_n(&io->wake.parked, 0, __ATOMIC_SEQ_CST))
+        (void)io->kernel->wake(io->kernel->host.context, io->wake.event_fd);
+}
+
+int torci_io_turn(void *context, uint64_t wait_until_ns)
+{
+    (void)context;
+    struct torci_io *io = torci_io_this();
+    if (TORC_UNLIKELY(!torci_list_is_empty(&io->cancel_retry)))
+        torci_op_retry_cancels(io);
+    if (io->wake.event_fd >= 0) {
+        int err = look_outside(io);
+        if (err)
+            return err;
+        if (io->exec.top.first_runnable)
+            wait_until_ns = 0;
+    }
+    int err;
+    if (TORC_UNLIKELY(io->poll_ring.in_flight > 0)) {
+        /* nobody tells us when a polled operation is done: keep asking */
+        err = enter_and_reap(io, &io->poll_ring, 0, UINT64_MAX);
+        if (!err)
+            err = look(io);
+    } else {
+        err = wait_until_ns ? idle(io, wait_until_ns) : look(io);
+    }
+    return err;
+}
+
+static bool is_quiet(const struct torci_io *io)
+{
+    return io->ring.in_flight == 0 && io->poll_ring.in_flight == 0;
+}
+
+static void ignored(struct torc_op *op, int result, uint32_t flags)
+{
+    (void)op, (void)result, (void)flags;
+}
+
+int torci_io_drain(struct torci_io *io)
+{
+    if (is_quiet(io))
+        return 0;
+    struct torc_op cancel;
+    struct io_uring_sqe *sqe;
+    int err = torc_op_start(&cancel, ignored, &sqe);
+    if (err)
+        return err;
+    io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    for (unsigned round = 0; round < DRAIN_ROUNDS_MAX && !is_quiet(io); round++) {
+        err = io->poll_ring.in_flight ? enter_and_reap(io, &io->poll_ring, 0, UINT64_MAX) : 0;
+        if (!err)
+            err = enter_and_reap(io, &io->ring, io->ring.in_flight ? 1 : 0, DRAIN_WAIT_NS);
+        if (err)
+            return err;
+    }
+    return is_quiet(io) ? 0 : -ETIMEDOUT;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Operations: their start, their completion, and the two ways to wait for one. An operation of a task that is
+ * interrupted goes through these states; the task is woken when nothing is left with the kernel, in whatever order the
+ * two completions come:
+ *
+ *     in flight --CQE--> done
+ *         | interrupt: a cancel is queued
+ *         v
+ *     in flight, cancel in flight --CQE--> one of the two left --CQE--> done
+ */
+#include "io/op.h"
+
+#include <errno.h>
+
+#include "io/io_internal.h"
+#include "io/ledger_internal.h"
+
+/* What a waiting task's op points to; on the task's stack. */
+struct torci_op_wait {
+    struct torci_wait wait;
+    struct torci_link retry; /* in io.cancel_retry while the cancel has not been queued */
+    struct torc_op *op;
+    struct torci_ring *ring;
+    uint32_t with_kernel; /* completions to come: the op's, the cancel's */
+};
+
+static int start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
+                    struct io_uring_sqe **out)
+{
+    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
+    if (TORC_UNLIKELY(!sqe))
+        return -EAGAIN;
+    op->done = done;
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    ring->in_flight++;
+    *out = sqe;
+    return 0;
+}
+
+int torc_op_start(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **sqe)
+{
+    return start_on(&torci_io_this()->ring, op, done, sqe);
+}
+
+int torc_op_reserve(unsigned count)
+{
+    return torci_ring_reserve(&torci_io_this()->ring, count);
+}
+
+/* Asks the kernel to cancel what has OP's address; the answer comes tagged with TAG. */
+static int queue_cancel(struct torci_ring *ring, struct torc_op *op, unsigned tag)
+{
+    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
+    if (!sqe)
+        return -EAGAIN;
+    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
+    sqe->user_data = (tag == TORCI_TAG_NONE ? 0 : (uint64_t)(uintptr_t)op) | tag;
+    ring->in_flight++;
+    return 0;
+}
+
+int torc_op_cancel(struct torc_op *op)
+{
+    return queue_cancel(&torci_io_this()->ring, op, TORCI_TAG_NONE);
+}
+
+static void interrupted(struct torci_wait *wait, int reason)
+{
+    (void)reason;
+    struct torci_op_wait *waiting = TORC_CONTAINER_OF(wait, struct torci_op_wait, wait);
+    struct torci_io *io = torci_io_this();
+    if (waiting->ring != &io->ring)
+        return; /* polled reads and writes can't be cancelled, and don't take long */
+    waiting->with_kernel++;
+    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
+        torci_list_push_back(&io->cancel_retry, &waiting->retry);
+}
+
+void torci_op_retry_cancels(struct torci_io *io)
+{
+    while (!torci_list_is_empty(&io->cancel_retry)) {
+        struct torci_op_wait *waiting =
+            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_op_wait, retry);
+        if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
+            return;
+        torci_list_unlink(&waiting->retry);
+    }
+}
+
+int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
+{
+    int err = torci_wait_pending();
+    if (TORC_UNLIKELY(err))
+        return err;
+    return start_on(ring, op, NULL, sqe);
+}
+
+int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
+{
+    return torci_op_begin_on(&torci_io_this()->ring, op, sqe);
+}
+
+int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op)
+{
+    struct torci_op_wait waiting;
+    torci_wait_init(&waiting.wait);
+    waiting.wait.interrupt = interrupted;
+    waiting.op = op;
+    waiting.ring = ring;
+    waiting.with_kernel = 1;
+    torci_link_init(&waiting.retry);
+    op->wait = &waiting;
+    int result = torci_wait_park(&waiting.wait);
+    if (TORC_UNLIKELY(waiting.wait.reason != 0) && (result == -ECANCELED || result == -EINTR))
+        return waiting.wait.reason;
+    return result;
+}
+
+int torc_op_wait(struct torc_op *op)
+{
+    return torci_op_wait_on(&torci_io_this()->ring, op);
+}
+
+static void one_came(struct torci_op_wait *waiting)
+{
+    /* the op is done while its cancel has not even been queued: nobody will answer that */
+    if (TORC_UNLIKELY(torci_link_is_queued(&waiting->retry))) {
+        torci_list_unlink(&waiting->retry);
+        waiting->with_kernel--;
+    }
+    if (--waiting->with_kernel == 0)
+        torci_wait_wake(&waiting->wait, waiting->op->result);
+}
+
+void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
+                       uint32_t flags)
+{
+    (void)io;
+    torci_ledger_complete(ring->ledger, user_data, flags);
+    if (!(flags & IORING_CQE_F_MORE))
+        ring->in_flight--;
+    struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
+    switch (user_data & TORCI_TAG_MASK) {
+    case TORCI_TAG_OP:
+        op->result = result;
+        op->flags = flags;
+        if (op->done)
+            op->done(op, result, flags);
+        else
+            one_came(op->wait);
+        break;
+    case TORCI_TAG_CANCEL: one_came(op->wait); break;
+    default: break;
+    }
+}
+
+void torc_batch_init(struct torc_batch *batch)
+{
+    *batch = (struct torc_batch){0};
+}
+
+void torci_batch_wake(struct torc_batch *batch)
+{
+    if (batch->wait)
+        torci_wait_wake(batch->wait, 0);
+}
+
+int torc_batch_wait(struct torc_batch *batch, uint32_t wanted)
+{
+    TORC_ASSERT(!batch->wait);
+    uint32_t to_come = batch->in_flight + batch->completed;
+    if (wanted > to_come)
+        wanted = to_come;
+    if (batch->completed < wanted) {
+        struct torci_io *io = torci_io_this();
+        struct torci_wait wait;
+        torci_wait_init(&wait);
+        batch->wait = &wait;
+        batch->wanted = wanted;
+        io->batch = batch;
+        int err = torci_wait_park(&wait);
+        batch->wait = NULL;
+        batch->wanted = 0;
+        if (io->batch == batch)
+            io->batch = NULL;
+        if (err)
+            return err;
+    }
+    uint32_t taken = batch->completed;
+    batch->completed = 0;
+    return (int)taken;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a config to a running executor and back. Parts are brought up in one order and taken down in the reverse; every
+ * failure on the way up is one line that says what to do about it.
+ */
+#include "io/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/io_internal.h"
+#include "io/signals_internal.h"
+
+enum {
+    RING_ENTRIES_DEFAULT = 256,
+    COMPLETIONS_PER_ENTRY = 4,
+    COMPLETIONS_MIN = 4096,
+    BLOCKING_THREADS_DEFAULT = 4,
+    BUFFERS_DEFAULT = 64,
+    FILES_DEFAULT = 1024,
+    STALL_DEFAULT_NS = 100 * 1000 * 1000,
+    LINE_MAX = 256,
+};
+
+static void say(const struct torci_kernel *kernel, const char *line)
+{
+    kernel->host.report(kernel->host.context, line);
+}
+
+static uint32_t or_default(uint32_t value, uint32_t standard)
+{
+    return value ? value : standard;
+}
+
+static struct torc_config with_defaults(const struct torc_config *given)
+{
+    struct torc_config config = given ? *given : (struct torc_config){0};
+    config.ring_entries = or_default(config.ring_entries, RING_ENTRIES_DEFAULT);
+    uint32_t completions = config.ring_entries * COMPLETIONS_PER_ENTRY;
+    config.completion_entries = or_default(
+        config.completion_entries, completions > COMPLETIONS_MIN ? completions : COMPLETIONS_MIN);
+    config.blocking_threads = or_default(config.blocking_threads, BLOCKING_THREADS_DEFAULT);
+    config.buffers_max = or_default(config.buffers_max, BUFFERS_DEFAULT);
+    config.files_max = or_default(config.files_max, FILES_DEFAULT);
+    config.stall_ns = config.stall_ns ? config.stall_ns : STALL_DEFAULT_NS;
+    if (!config.kernel)
+        config.kernel = torci_kernel_linux_get();
+    return config;
+}
+
+/* A number from a small file below /proc/sys; -1 if it can't be read. */
+static int read_sysctl(const struct torci_kernel *kernel, const char *path)
+{
+    char text[16] = {0};
+    long fd = TORCI_CALL(kernel, SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    long n = TORCI_CALL(kernel, SYS_read, fd, (long)text, sizeof text - 1);
+    (void)TORCI_CALL(kernel, SYS_close, fd);
+    return n > 0 ? atoi(text) : -1;
+}
+
+/* Why there is no ring, for somebody who can change it. */
+static void explain_ring_error(const struct torci_kernel *kernel, const struct torc_config *config,
+                               int err)
+{
+    char line[LINE_MAX];
+    switch (err) {
+    case -ENOSYS:
+        say(kernel, "torc: this kernel has no usable io_uring: Linux 5.15 or newer is needed, with "
+                    "CONFIG_IO_URING; inside a container a seccomp profile may hide it");
+        return;
+    case -EPERM:
+        switch (read_sysctl(kernel, "/proc/sys/kernel/io_uring_disabled")) {
+        case 2:
+            say(kernel, "torc: io_uring is switched off: sysctl -w kernel.io_uring_disabled=0");
+            return;
+        case 1:
+            say(kernel, "torc: io_uring is for members of the group kernel.io_uring_group and "
+                        "CAP_SYS_ADMIN only: join it, or sysctl -w kernel.io_uring_disabled=0");
+            return;
+        default:
+            say(kernel, "torc: a seccomp filter forbids io_uring (Docker and containerd do so by "
+                        "default): run with a profile that allows io_uring_setup, io_uring_enter "
+                        "and io_uring_register");
+            return;
+        }
+    case -ENOMEM:
+        say(kernel, "torc: no memory for the ring: raise the locked-memory limit (ulimit -l) or "
+                    "ask for fewer ring_entries");
+        return;
+    case -EMFILE: say(kernel, "torc: too many open files: raise the limit (ulimit -n)"); return;
+    default:
+        snprintf(line, sizeof line,
+                 "torc: the ring can't be set up with %u entries and %u completions: errno %d",
+                 config->ring_entries, config->completion_entries, -err);
+        say(kernel, line);
+    }
+}
+
+/* Which opcodes the kernel knows. Without the probe (before 5.6) none is assumed. */
+static void probe_ops(struct torci_io *io)
+{
+    enum { OPS = 256 };
+    size_t size = sizeof(struct io_uring_probe) + OPS * sizeof(struct io_uring_probe_op);
+    const struct torci_kernel *kernel = io->kernel;
+    struct io_uring_probe *probe =
+        (struct io_uring_probe *)kernel->host.alloc(kernel->host.context, size);
+    if (!probe)
+        return;
+    if (kernel->ring_register(kernel->host.context, io->ring.real_fd, IORING_REGISTER_PROBE, probe,
+                              OPS) == 0)
+        for (unsigned i = 0; i < probe->ops_len && i < OPS; i++)
+            if (probe->ops[i].flags & IO_URING_OP_SUPPORTED)
+                io->ops[i / 64] |= UINT64_C(1) << i % 64;
+    kernel->host.free(kernel->host.context, probe, size);
+}
+
+/* Kernel workers inherit our one CPU, where they would take turns with us; and few of them do. */
+static void limit_kernel_workers(struct torci_io *io)
+{
+    unsigned most[2] = {4, 4}; /* bounded, unbounded */
+    (void)io->kernel->ring_register(io->kernel->host.context, io->ring.real_fd,
+                                    IORING_REGISTER_IOWQ_MAX_WORKERS, most, 2);
+    unsigned char all[128];
+    memset(all, 0xff, sizeof all);
+    (void)io->kernel->ring_register(io->kernel->host.context, io->ring.real_fd,
+                                    IORING_REGISTER_IOWQ_AFF, all, sizeof all);
+}
+
+struct torci_ring *torci_io_poll_ring(struct torci_io *io)
+{
+    if (io->poll_ring.real_fd == TORCI_RING_NONE) {
+        int err = torci_ring_init(&io->poll_ring, io->kernel, io->config.ring_entries,
+                                  io->config.completion_entries, true);
+        if (err)
+            io->poll_ring.real_fd = TORCI_RING_REFUSED;
+    }
+    return io->poll_ring.real_fd >= 0 ? &io->poll_ring : NULL;
+}
+
+/* In the fault handler: what a person needs to know. */
+static bool describe_fault(const void *address, char *line, size_t size)
+{
+    const struct torci_exec *exec = torci_this;
+    const struct torci_fiber *fiber = exec ? torci_exec_find_overflow(exec, address) : NULL;
+    if (!fiber)
+        return false;
+    snprintf(line, size,
+             "torc: task \"%s\" overflowed its stack of %zu KiB: give it more with "
+             "torc_task_options.stack_bytes",
+             fiber->named ? fiber->name : "task",
+             torci_stack_size(fiber->stack->stack_class) / 1024);
+    return true;
+}
+
+/* In the stall timer's handler, once for every stall_ns of CPU time: the same task, and no switch since? */
+static void watch_stall(void)
+{
+    struct torci_exec *exec = torci_this;
+    if (!exec || !exec->owner)
+        return;
+    struct torci_io *io = (struct torci_io *)exec->owner;
+    const struct torci_fiber *fiber = exec->current;
+    bool same = fiber && io->stall.fiber == fiber && io->stall.turns == exec->turns &&
+                io->stall.budget == exec->budget;
+    io->stall.fiber = fiber;
+    io->stall.turns = exec->turns;
+    io->stall.budget = exec->budget;
+    if (!same) {
+        io->stall.reports = 0;
+        return;
+    }
+    /* 1, 2, 4, 8, … intervals: a task that never yields does not fill the disk with reports */
+    uint32_t n = ++io->stall.reports;
+    if (n & (n - 1))
+        return;
+    char line[LINE_MAX];
+    snprintf(line, sizeof line,
+             "torc: task \"%s\" has not yielded for %llu ms of CPU time: call torc_yield, or move "
+             "the work to torc_blocking; it is at:",
+             fiber->named ? fiber->name : "task",
+             (unsigned long long)((n + 1) * (io->config.stall_ns / TORC_MS)));
+    say(io->kernel, line);
+    io->kernel->backtrace(io->kernel->host.context);
+}
+
+static int bring_up_ring(struct torci_io *io)
+{
+    const struct torc_config *config = &io->config;
+    int err = torci_ring_init(&io->ring, io->kernel, config->ring_entries,
+                              config->completion_entries, false);
+    if (err) {
+        explain_ring_error(io->kernel, config, err);
+        return err;
+    }
+    probe_ops(io);
+    limit_kernel_workers(io);
+    io->exec.kernel_flags = io->ring.kernel_flags;
+    io->exec.kernel_flags_mask = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+    return 0;
+}
+
+struct first_task {
+    torc_task_fn *main;
+    void *arg;
+    struct torci_io *io;
+};
+
+/* What must happen on the loop before and after the program's own first task. */
+static int run_first(void *context)
+{
+    struct first_task *first = (struct first_task *)context;
+    bool watch = !first->io->config.keep_signals;
+    int err = watch ? torci_signals_shutdown_start(first->io) : 0;
+    if (err) {
+        say(first->io->kernel, "torc: signals can't be watched: raise the limit of open files "
+                               "(ulimit -n), or set torc_config.keep_signals");
+        return err;
+    }
+    int result = first->main(first->arg);
+    if (watch)
+        torci_signals_shutdown_stop(first->io);
+    return result;
+}
+
+static int run_on(struct torci_io *io, torc_task_fn *main, void *arg)
+{
+    struct first_task first = {main, arg, io};
+    if (!io->config.no_stall_report)
+        (void)io->kernel->stall_timer(io->kernel->host.context, io->config.stall_ns, watch_stall);
+    int result = torci_exec_run(&io->exec, run_first, &first);
+    if (!io->config.no_stall_report)
+        (void)io->kernel->stall_timer(io->kernel->host.context, 0, NULL);
+    torci_this = &io->exec;
+    int drained = torci_io_drain(io);
+    torci_this = NULL;
+    if (drained) {
+        char line[LINE_MAX];
+        snprintf(line, sizeof line, "torc: %u operations did not end at shutdown: errno %d",
+                 io->ring.in_flight + io->poll_ring.in_flight, -drained);
+        say(io->kernel, line);
+        return result < 0 ? result : drained;
+    }
+    return result;
+}
+
+static int check(const struct torc_config *config)
+{
+    if (config->ring_entries > TORCI_RING_ENTRIES_MAX ||
+        config->completion_entries < config->ring_entries ||
+        config->blocking_threads > TORCI_BLOCKING_THREADS_MAX || config->buffers_max > 16384 ||
+        config->files_max > 1 << 20 || torci_stack_class(config->stack_bytes) < 0) {
+        say(config->kernel, "torc: a value of torc_config is out of range: see io/run.h");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int enter_thread(struct torci_io *io)
+{
+    char line[LINE_MAX];
+    int cpu = io->kernel->thread_enter(io->kernel->host.context, io->config.cpu_plus_1 - 1,
+                                       describe_fault);
+    if (cpu < 0) {
+        snprintf(line, sizeof line, "torc: CPU %d is not one that this process may use: errno %d",
+                 io->config.cpu_plus_1 - 1, -cpu);
+        say(io->kernel, line);
+        return cpu;
+    }
+    io->cpu = cpu;
+    return 0;
+}
+
+int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
+{
+    if (torci_this)
+        return -EBUSY;
+    struct torc_config config = with_defaults(given);
+    const struct torci_kernel *kernel = config.kernel;
+    int err = check(&config);
+    if (err)
+        return err;
+    struct torci_io *io = (struct torci_io *)kernel->host.alloc(kernel->host.context, sizeof *io);
+    if (!io) {
+        say(kernel, "torc: out of memory");
+        return -ENOMEM;
+    }
+    io->kernel = kernel;
+    io->config = config;
+    io->host = kernel->host;
+    io->host.turn = torci_io_turn;
+    io->wake.event_fd = -1;
+    io->poll_ring.real_fd = TORCI_RING_NONE;
+    torci_link_init(&io->cancel_retry);
+    const struct torci_exec_config exec_config = {.tasks_max = config.tasks_max,
+                                                  .stack_bytes = config.stack_bytes,
+                                                  .quota_ns = config.quota_ns};
+    err = enter_thread(io);
+    if (err)
+        goto out;
+    err = torci_exec_init(&io->exec, &io->host, &exec_config);
+    if (err)
+        goto out_thread;
+    io->exec.owner = io;
+    err = bring_up_ring(io);
+    if (err)
+        goto out_exec;
+    err = torci_blocking_init(&io->blocking, io, config.blocking_threads);
+    if (err)
+        goto out_ring;
+    err = run_on(io, main, arg);
+    torci_blocking_deinit(&io->blocking);
+out_ring:
+    torci_slots_free(io, &io->buffers);
+    torci_slots_free(io, &io->files);
+    if (io->poll_ring.real_fd >= 0)
+        torci_ring_deinit(&io->poll_ring);
+    torci_ring_deinit(&io->ring);
+    if (io->wake.event_fd >= 0)
+        (void)TORCI_CALL(kernel, SYS_close, io->wake.event_fd);
+out_exec:
+    torci_exec_deinit(&io->exec);
+out_thread:
+    kernel->thread_leave(kernel->host.context);
+out:
+    kernel->host.free(kernel->host.context, io, sizeof *io);
+    return err;
+}
+
+void torc_shutdown(void)
+{
+    struct torci_io *io = torci_io_this();
+    io->shutting_down = true;
+    torci_exec_cancel_main(&io->exec);
+}
+
+bool torc_is_shutting_down(void)
+{
+    return torci_io_this()->shutting_down;
+}
