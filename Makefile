@@ -30,7 +30,7 @@ SANFLAGS = -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -
 # interposition stops inlining, and the general TLS model is a call for each look at "this shard".
 PIC      = -fPIC -fno-semantic-interposition -ftls-model=initial-exec
 PIE      = -pie
-FLAGS    = -std=c17 -I. -pthread $(PIC) -ffunction-sections $(WARN) $(if $(SAN),,$(HARDEN)) \
+FLAGS    = -std=c17 -D_GNU_SOURCE -I. -pthread $(PIC) -ffunction-sections $(WARN) $(if $(SAN),,$(HARDEN)) \
            $(CPPFLAGS) $(CFLAGS) $(if $(SAN),$(SANFLAGS)) $(OWN)
 LINK     = $(CC) $(FLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS) -o $@
 LDLIBS   = -luring

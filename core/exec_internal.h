@@ -79,6 +79,7 @@ struct torci_exec {
     uint64_t now_ns;      /* read once a turn of the loop */
     uint64_t turns;       /* of the loop */
     uint64_t wake_lag_ns; /* how late the machine wakes a sleeper, the recent worst */
+    uint64_t select_state; /* of the generator that says where a select looks first */
     struct torc_task main;
     void *owner; /* the room above: its own state of this executor */
 

@@ -7,8 +7,51 @@
 #ifndef TORC_IO_ABI_INTERNAL_H
 #define TORC_IO_ABI_INTERNAL_H
 
+#include "core/base.h"
+
 enum {
     TORCI_SETUP_NO_SQARRAY = 1 << 16, /* 6.6 */
+
+    TORCI_OP_FTRUNCATE = 55, /* 6.9: off is the new size */
 };
+
+/* statx: what is asked for and told, beyond STATX_BASIC_STATS. */
+enum {
+    TORCI_STATX_TYPE = 0x1,
+    TORCI_STATX_SIZE = 0x200,
+    TORCI_STATX_BASIC = 0x7ff,
+    TORCI_STATX_BTIME = 0x800,
+    TORCI_STATX_DIOALIGN = 0x2000,      /* 6.1; of block devices 6.11 */
+    TORCI_STATX_WRITE_ATOMIC = 0x10000, /* 6.11 */
+};
+
+struct torci_statx_time {
+    int64_t seconds;
+    uint32_t nanoseconds;
+    int32_t reserved;
+};
+
+/* struct statx in full: headers before 6.1 end it before the alignments. */
+struct torci_statx {
+    uint32_t mask; /* which fields are filled in */
+    uint32_t block_bytes;
+    uint64_t attributes;
+    uint32_t links, user, group;
+    uint16_t mode, reserved0;
+    uint64_t inode, size, blocks, attributes_mask;
+    struct torci_statx_time accessed, created, changed, modified;
+    uint32_t special_major, special_minor, device_major, device_minor;
+    uint64_t mount;
+    uint32_t dio_memory_align, dio_offset_align;
+    uint64_t subvolume;
+    uint32_t atomic_write_min, atomic_write_max, atomic_write_segments_max, dio_read_offset_align;
+    uint64_t reserved1[9];
+};
+_Static_assert(offsetof(struct torci_statx, mode) == 28, "kernel layout");
+_Static_assert(offsetof(struct torci_statx, accessed) == 64, "kernel layout");
+_Static_assert(offsetof(struct torci_statx, special_major) == 128, "kernel layout");
+_Static_assert(offsetof(struct torci_statx, dio_memory_align) == 152, "kernel layout");
+_Static_assert(offsetof(struct torci_statx, atomic_write_min) == 168, "kernel layout");
+_Static_assert(sizeof(struct torci_statx) == 256, "kernel layout");
 
 #endif

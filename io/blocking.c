@@ -8,7 +8,6 @@
  * wake-up; which job comes next is decided by the executor, so a job begins one turn of its loop after a thread got
  * free.
  */
-#define _GNU_SOURCE
 #include "io/blocking_internal.h"
 
 #include <errno.h>

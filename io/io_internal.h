@@ -48,6 +48,7 @@ struct torci_io {
         uint64_t turns;
         uint32_t budget, reports;
     } stall;
+    uint64_t dma_counters[8]; /* the dma room's; it knows which is which */
 };
 
 static inline struct torci_io *torci_io_this(void)
@@ -61,6 +62,7 @@ static inline const struct torci_kernel *torci_kernel_this(void)
 {
     return torci_io_this()->kernel;
 }
+
 
 /* What user_data carries beside an op's address: its low bits. */
 enum {
@@ -83,6 +85,8 @@ struct torci_ring *torci_io_poll_ring(struct torci_io *io);
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
+int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
+                      struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 /* What a completion means to the op it belongs to. */
 void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
                        uint32_t flags);

@@ -4,7 +4,6 @@
  * signals are in kernel_linux_thread.c, names for addresses in kernel_linux_symbols.c. It holds no state of an executor
  * and keeps none of the caller's memory. Every function may be called on any thread.
  */
-#define _GNU_SOURCE
 #include "io/kernel_linux_internal.h"
 
 #include <errno.h>

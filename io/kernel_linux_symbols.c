@@ -10,7 +10,6 @@
  * Only open, fstat, mmap, munmap, close and write are called, all async-signal-safe, and backtrace, which is so once it
  * has loaded libgcc: torci_linux_backtrace_prepare makes it do that before.
  */
-#define _GNU_SOURCE
 #include <elf.h>
 #include <execinfo.h>
 #include <fcntl.h>

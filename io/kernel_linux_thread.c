@@ -12,7 +12,6 @@
  * except what handlers read, which is named there. A thread's entry is found by its thread id: these are cold calls,
  * and the library has no thread-local but torci_this.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>

@@ -25,8 +25,8 @@ struct torci_op_wait {
     uint32_t with_kernel; /* completions to come: the op's, the cancel's */
 };
 
-static int start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
-                    struct io_uring_sqe **out)
+int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
+                      struct io_uring_sqe **out)
 {
     struct io_uring_sqe *sqe = torci_ring_sqe(ring);
     if (TORC_UNLIKELY(!sqe))
@@ -40,7 +40,7 @@ static int start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *don
 
 int torc_op_start(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **sqe)
 {
-    return start_on(&torci_io_this()->ring, op, done, sqe);
+    return torci_op_start_on(&torci_io_this()->ring, op, done, sqe);
 }
 
 int torc_op_reserve(unsigned count)
@@ -93,7 +93,7 @@ int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uri
     int err = torci_wait_pending();
     if (TORC_UNLIKELY(err))
         return err;
-    return start_on(ring, op, NULL, sqe);
+    return torci_op_start_on(ring, op, NULL, sqe);
 }
 
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)

@@ -105,7 +105,7 @@ static void find_fields(struct torci_ring *ring, const struct io_uring_params *p
 /* Saves a file reference in every enter. 16 rings a thread may have it; one more does without. */
 static void register_ring_fd(struct torci_ring *ring)
 {
-    struct io_uring_rsrc_update update = {.offset = UINT32_MAX, .data = (uint64_t)ring->real_fd};
+    struct io_uring_rsrc_update update = {.offset = UINT32_MAX, .data = (unsigned)ring->real_fd};
     int n = ring->kernel->ring_register(ring->kernel->host.context, ring->real_fd,
                                         IORING_REGISTER_RING_FDS, &update, 1);
     if (n == 1) {

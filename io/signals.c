@@ -6,7 +6,6 @@
  *
  * A signal that was taken is gone; one that is pending when the last user unblocks it has its usual effect.
  */
-#define _GNU_SOURCE
 #include "io/signals_internal.h"
 
 #include <errno.h>
@@ -224,8 +223,8 @@ void torci_signals_shutdown_stop(struct torci_io *io)
 {
     struct torci_signal_watch *watch = &io->signals;
     watch->stopping = true;
-    if (watch->in_flight)
-        torc_op_cancel(&watch->op);
-    else if (watch->mask)
+    if (!watch->in_flight && watch->mask)
         watch_end(watch);
+    else if (watch->in_flight && torc_op_cancel(&watch->op))
+        return; /* no room to ask: the drain at shutdown cancels whatever is left */
 }

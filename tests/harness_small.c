@@ -8,7 +8,6 @@
  *                    test_fail    ──> NOT_OK  : not ok, the message is in the shared page
  *                    test_skip    ──> SKIPPED : ok # SKIP
  */
-#define _GNU_SOURCE /* strsignal, and fopen's "e" */
 #include "tests/harness.h"
 
 #include <fnmatch.h>

@@ -2,7 +2,6 @@
  *
  * The blocking pool, run by torc_run. Jobs are held and let go by semaphores, so nothing depends on time but deadlines.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>

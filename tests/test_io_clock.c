@@ -2,7 +2,6 @@
  *
  * The counter clock against a clock that the test may bend: the machine's own, plus an offset, at another rate.
  */
-#define _GNU_SOURCE
 #include <time.h>
 
 #include "core/exec_internal.h"

@@ -3,7 +3,6 @@
  * The production kernel shim, function by function. What kills a process is tried in a child, whose standard error is
  * read; the child first gives SIGSEGV its default action back, which a sanitizer may have taken.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -18,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/context_internal.h"
+#include "core/context.h"
 #include "core/exec_internal.h"
 #include "io/kernel_internal.h"
 #include "tests/harness.h"

@@ -2,7 +2,6 @@
  *
  * Signals: those of torc_run, and those that a task waits for. What ends the process is tried in a child.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * torc: Threads On Rings, one per Core. Everything that a program needs; each part can be included alone.
+ */
+#ifndef TORC_H
+#define TORC_H
+
+#include "core/base.h"
+#include "core/broadcast.h"
+#include "core/channel.h"
+#include "core/event.h"
+#include "core/histogram.h"
+#include "core/lock.h"
+#include "core/oneshot.h"
+#include "core/queue.h"
+#include "core/select.h"
+#include "core/semaphore.h"
+#include "core/task.h"
+#include "core/time.h"
+#include "core/watch.h"
+#include "dma/buffer.h"
+#include "dma/directory.h"
+#include "dma/file.h"
+#include "dma/stats.h"
+#include "io/blocking.h"
+#include "io/op.h"
+#include "io/resource.h"
+#include "io/run.h"
+#include "io/signals.h"
+
+#endif
