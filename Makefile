@@ -35,6 +35,7 @@ FLAGS    = -std=c17 -D_GNU_SOURCE -I. -pthread $(PIC) -ffunction-sections $(WARN
 LINK     = $(CC) $(FLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS) -o $@
 LDLIBS   = -luring
 HWLOC    = $(shell pkg-config --libs hwloc 2>/dev/null || echo -lhwloc)
+APP_LIBS = $(HWLOC) -lblkid -lm
 # Criterion takes a leak report for a pass and cannot start under TSan: instrumented tests run on
 # the small runner, as those for another architecture do.
 SMALL    = $(SAN)
@@ -85,7 +86,7 @@ $B/libtorc.so: $B/libtorc.so.$(SOVER)
 	ln -sf libtorc.so.$(SOVER) $@
 
 $B/torc: $(APP_OBJ) $B/libtorc.a
-	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS) $(HWLOC)
+	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS) $(APP_LIBS)
 
 $B/torc-micro: $(MICRO) $B/libtorc.a
 	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS)
@@ -97,6 +98,11 @@ $B/examples/%: $B/docs/examples/%.o $B/libtorc.a
 $B/tests/libhelp.a: $(HELP_SRC:%.c=$B/%.o)
 	@mkdir -p $(@D) && rm -f $@
 	ar rcs $@ $^
+
+# Tests of the programs' own parts see all of the program but its main.
+$B/tests/test_bench_%: $B/tests/test_bench_%.o $(RUNNER) \
+                       $(filter-out $B/apps/torc/main.o,$(APP_OBJ)) $B/libtorc.a
+	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS) $(APP_LIBS)
 
 $B/tests/%: $B/tests/%.o $(RUNNER) $B/tests/libhelp.a $B/libtorc.a
 	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS)

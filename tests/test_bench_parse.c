@@ -2,8 +2,6 @@
  *
  * The job language: tables of what is read and of what is refused, with the whole message.
  */
-#define _GNU_SOURCE
-
 #include <errno.h>
 #include <unistd.h>
 

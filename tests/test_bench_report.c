@@ -2,8 +2,6 @@
  *
  * What leaves the program: JSON that is always valid, numbers as fio prints them, statistics that add up.
  */
-#define _GNU_SOURCE
-
 #include <math.h>
 
 #include "apps/torc/format.h"

@@ -16,18 +16,17 @@
 #include "apps/torc/plan.h"
 #include "apps/torc/stats.h"
 
-struct bench_engine;
-
-/* What the engine tells its run. CONTEXT is the run's. */
-struct bench_engine_events {
+/* What the engine needs of its run. */
+struct bench_engine_env {
     /* The measured part begins now: at the start, and again when ramp_time is over. */
     void (*begins)(void *context, const struct bench_instance *instance);
     void *context;
+    uint32_t ring_entries; /* of the executor's submission queue */
 };
 
 /* Opens the files, runs INSTANCE to its end (or until the task is cancelled: then what was measured counts) and closes
  * them. In a task. 0 or the first error, after one line on standard error; STATS is filled in any case. */
-int bench_engine_run(const struct bench_instance *instance,
-                     const struct bench_engine_events *events, struct bench_stats *stats);
+int bench_engine_run(const struct bench_instance *instance, const struct bench_engine_env *env,
+                     struct bench_stats *stats);
 
 #endif

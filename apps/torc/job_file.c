@@ -4,8 +4,6 @@
  * values ${ENVIRONMENT}, $ncpus, $pagesize and $mb_memory. What stands under [global] holds for the sections below it.
  * Every error names FILE:LINE.
  */
-#define _GNU_SOURCE
-
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>

@@ -4,8 +4,6 @@
  * not compress, so that reads reach the disk; for jobs that only write, space is reserved. What a file holds already
  * stays. If the disk fills up, the file is put back to what it was.
  */
-#define _GNU_SOURCE
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
-
 #include "apps/torc/plan.h"
 
 #include <errno.h>

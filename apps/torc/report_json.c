@@ -3,8 +3,6 @@
  * fio's JSON document: names, nesting and types are fio 3.42's. Beside them stands one object of our own, "torc", that
  * says what really ran.
  */
-#define _GNU_SOURCE
-
 #include <stdio.h>
 #include <time.h>
 

@@ -2,8 +2,6 @@
  *
  * fio's normal output, line for line: people read it, and scripts grep in it.
  */
-#define _GNU_SOURCE
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -10,8 +10,6 @@
  * A look that can't be taken counts as a reason to refuse. The exclusive descriptor is kept for the whole run, so that
  * nobody can mount the device meanwhile. --i-will-lose-data=PATH, with the very path that the job has, lifts all this.
  */
-#define _GNU_SOURCE
-
 #include <blkid/blkid.h>
 #include <dirent.h>
 #include <errno.h>

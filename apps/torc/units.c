@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
-
 #include "apps/torc/units.h"
 
 #include <ctype.h>
