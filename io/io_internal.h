@@ -33,6 +33,7 @@ struct torci_io {
     struct torci_slots buffers, files;
     struct torci_blocking blocking;
     uint32_t internal_ops;          /* in flight, but nobody's: the wake poll, the signal poll */
+    struct torci_link room_waiters; /* tasks that found the queue full and the kernel unwilling */
     struct torci_link cancel_retry; /* of torci_op_wait: their cancel found no room in the queue */
     struct torci_wake {
         struct torc_op op; /* multishot poll on event_fd */
@@ -90,8 +91,8 @@ int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *d
 /* What a completion means to the op it belongs to. */
 void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
                        uint32_t flags);
-/* Tries again what found no room. */
-void torci_op_retry_cancels(struct torci_io *io);
+/* Once a turn, after reaping: tries again what found no room, and wakes the tasks that wait for some. */
+void torci_op_retry(struct torci_io *io);
 
 /* The driver: host.turn of the executor. CONTEXT is the kernel's; the executor's own state comes from torci_this. */
 int torci_io_turn(void *context, uint64_t wait_until_ns);

@@ -209,8 +209,6 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
 {
     (void)context;
     struct torci_io *io = torci_io_this();
-    if (TORC_UNLIKELY(!torci_list_is_empty(&io->cancel_retry)))
-        torci_op_retry_cancels(io);
     if (io->wake.event_fd >= 0) {
         int err = look_outside(io);
         if (err)
@@ -227,6 +225,9 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
     } else {
         err = wait_until_ns ? idle(io, wait_until_ns) : look(io);
     }
+    if (TORC_UNLIKELY(!torci_list_is_empty(&io->cancel_retry) ||
+                      !torci_list_is_empty(&io->room_waiters)))
+        torci_op_retry(io);
     return err;
 }
 

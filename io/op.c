@@ -77,7 +77,7 @@ static void interrupted(struct torci_wait *wait, int reason)
         torci_list_push_back(&io->cancel_retry, &waiting->retry);
 }
 
-void torci_op_retry_cancels(struct torci_io *io)
+static void retry_cancels(struct torci_io *io)
 {
     while (!torci_list_is_empty(&io->cancel_retry)) {
         struct torci_op_wait *waiting =
@@ -88,12 +88,32 @@ void torci_op_retry_cancels(struct torci_io *io)
     }
 }
 
+void torci_op_retry(struct torci_io *io)
+{
+    retry_cancels(io);
+    if (torci_ring_pending(&io->ring) < io->ring.sq_entries)
+        torci_wait_wake_all(&io->room_waiters, 0);
+}
+
+/* The kernel takes nothing now: until the loop has reaped, it won't. */
+static int wait_for_room(void)
+{
+    struct torci_wait wait;
+    torci_wait_init(&wait);
+    torci_list_push_back(&torci_io_this()->room_waiters, &wait.link);
+    return torci_wait_park(&wait);
+}
+
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
 {
     int err = torci_wait_pending();
-    if (TORC_UNLIKELY(err))
-        return err;
-    return torci_op_start_on(ring, op, NULL, sqe);
+    while (!err) {
+        err = torci_op_start_on(ring, op, NULL, sqe);
+        if (TORC_LIKELY(err != -EAGAIN))
+            break;
+        err = wait_for_room();
+    }
+    return err;
 }
 
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)

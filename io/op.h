@@ -65,7 +65,8 @@ int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
  *     io_uring_prep_fsync(sqe, fd, 0);
  *     return torc_op_wait(&op);
  *
- * begin: 0, -ECANCELED or -ETIMEDOUT if the task is interrupted already (nothing was started), -EAGAIN as above.
+ * begin: 0, -ECANCELED or -ETIMEDOUT if the task is interrupted (nothing was started); sleeps while the kernel takes no
+ * more.
  * wait: the kernel's result; when the task is interrupted meanwhile the operation is cancelled and -ECANCELED or
  * -ETIMEDOUT returned once the kernel has let go of it, unless it succeeded before. */
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe) TORC_MUST_CHECK;

@@ -21,6 +21,7 @@ enum {
     BLOCKING_THREADS_DEFAULT = 4,
     BUFFERS_DEFAULT = 64,
     FILES_DEFAULT = 1024,
+    KERNEL_WORKERS_MAX = 8,
     STALL_DEFAULT_NS = 100 * 1000 * 1000,
     LINE_MAX = 256,
 };
@@ -119,16 +120,12 @@ static void probe_ops(struct torci_io *io)
     kernel->host.free(kernel->host.context, probe, size);
 }
 
-/* Kernel workers inherit our one CPU, where they would take turns with us; and few of them do. */
+/* Kernel workers, for what can't be done without sleeping, share our CPU: few of them, before the first one starts. */
 static void limit_kernel_workers(struct torci_io *io)
 {
-    unsigned most[2] = {4, 4}; /* bounded, unbounded */
+    unsigned most[2] = {KERNEL_WORKERS_MAX, KERNEL_WORKERS_MAX}; /* bounded work, unbounded work */
     (void)io->kernel->ring_register(io->kernel->host.context, io->ring.real_fd,
                                     IORING_REGISTER_IOWQ_MAX_WORKERS, most, 2);
-    unsigned char all[128];
-    memset(all, 0xff, sizeof all);
-    (void)io->kernel->ring_register(io->kernel->host.context, io->ring.real_fd,
-                                    IORING_REGISTER_IOWQ_AFF, all, sizeof all);
 }
 
 struct torci_ring *torci_io_poll_ring(struct torci_io *io)
@@ -296,6 +293,7 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     io->wake.event_fd = -1;
     io->poll_ring.real_fd = TORCI_RING_NONE;
     torci_link_init(&io->cancel_retry);
+    torci_link_init(&io->room_waiters);
     const struct torci_exec_config exec_config = {.tasks_max = config.tasks_max,
                                                   .stack_bytes = config.stack_bytes,
                                                   .quota_ns = config.quota_ns};
