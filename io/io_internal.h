@@ -55,7 +55,7 @@ struct torci_io {
 static inline struct torci_io *torci_io_this(void)
 {
     TORC_ASSERT(torci_this != NULL);
-    return (struct torci_io *)torci_this->owner;
+    return TORC_CONTAINER_OF(torci_this, struct torci_io, exec);
 }
 
 /* This executor's kernel, for set-up calls that may not sleep. */
@@ -63,7 +63,6 @@ static inline const struct torci_kernel *torci_kernel_this(void)
 {
     return torci_io_this()->kernel;
 }
-
 
 /* What user_data carries beside an op's address: its low bits. */
 enum {

@@ -12,7 +12,8 @@
  *         io_uring_prep_read(sqe, fd, request->buf, 4096, 0);
  *
  * Completion contract: torc_op_start returned 0: the caller fills in the SQE at once (any io_uring_prep_ function of
- * <liburing.h>; flags may be added; user_data is torc's) before it calls anything else of torc, and DONE runs exactly
+ * <liburing.h>; flags may be added, but for
+ * IOSQE_CQE_SKIP_SUCCESS; user_data is torc's) before it calls anything else of torc, and DONE runs exactly
  * once, later, never inside a call of the caller's. Negative: DONE never runs. From start to completion the op and the
  * operation's buffers stay where they are and belong to the ring.
  *

@@ -232,11 +232,17 @@ static int run_on(struct torci_io *io, torc_task_fn *main, void *arg)
     int result = torci_exec_run(&io->exec, run_first, &first);
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, 0, NULL);
+    char line[LINE_MAX];
+    if (io->exec.driver_error) {
+        /* the tasks are gone in mid-flight: what they had with the kernel ends with the ring */
+        snprintf(line, sizeof line, "torc: the ring failed: errno %d", -io->exec.driver_error);
+        say(io->kernel, line);
+        return result;
+    }
     torci_this = &io->exec;
     int drained = torci_io_drain(io);
     torci_this = NULL;
     if (drained) {
-        char line[LINE_MAX];
         snprintf(line, sizeof line, "torc: %u operations did not end at shutdown: errno %d",
                  io->ring.in_flight + io->poll_ring.in_flight, -drained);
         say(io->kernel, line);
