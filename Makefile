@@ -49,7 +49,7 @@ EXAMPLE := $(patsubst docs/examples/%.c,$B/examples/%,$(wildcard docs/examples/*
 TEST_SRC = $(wildcard tests/test_*.c)
 TESTS    = $(TEST_SRC:%.c=$B/%)
 # The other files beside the tests are helpers: an archive, of which each test takes what it calls.
-HELP_SRC = $(filter-out tests/test_% tests/harness_small.c,$(wildcard tests/*.c))
+HELP_SRC = $(filter-out tests/test_% tests/harness_small.c tests/deny_uring.c,$(wildcard tests/*.c))
 RUNNER   = $(if $(SMALL),$B/tests/harness_small.o)
 PUBLIC   = torc.h $(filter-out %_internal.h,$(wildcard $(ROOMS:%=%/*.h)))
 LIBS     = $B/libtorc.a $(if $(LIB_OBJ),$B/libtorc.so)
@@ -99,8 +99,12 @@ $B/tests/libhelp.a: $(HELP_SRC:%.c=$B/%.o)
 	@mkdir -p $(@D) && rm -f $@
 	ar rcs $@ $^
 
+# Runs its arguments where io_uring is forbidden.
+$B/tests/deny_uring: $B/tests/deny_uring.o
+	$(LINK) $(PIE) $<
+
 # Tests of the programs' own parts see all of the program but its main.
-$B/tests/test_bench_%: $B/tests/test_bench_%.o $(RUNNER) \
+$(filter $B/tests/test_bench_% $B/tests/test_info_%,$(TESTS)): $B/tests/%: $B/tests/%.o $(RUNNER) \
                        $(filter-out $B/apps/torc/main.o,$(APP_OBJ)) $B/libtorc.a
 	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS) $(APP_LIBS)
 

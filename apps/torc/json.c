@@ -119,6 +119,18 @@ void bench_json_number(struct bench_json *json, const char *key, int64_t value)
     fprintf(json->out, "%" PRId64, value);
 }
 
+void bench_json_bool(struct bench_json *json, const char *key, bool value)
+{
+    begin_member(json, key);
+    fputs(value ? "true" : "false", json->out);
+}
+
+void bench_json_null(struct bench_json *json, const char *key)
+{
+    begin_member(json, key);
+    fputs("null", json->out);
+}
+
 void bench_json_fraction(struct bench_json *json, const char *key, double value)
 {
     begin_member(json, key);

@@ -30,6 +30,8 @@ void bench_json_end_array(struct bench_json *json);
 void bench_json_text(struct bench_json *json, const char *key, const char *value);
 void bench_json_count(struct bench_json *json, const char *key, uint64_t value);
 void bench_json_number(struct bench_json *json, const char *key, int64_t value);
+void bench_json_bool(struct bench_json *json, const char *key, bool value);
+void bench_json_null(struct bench_json *json, const char *key);
 /* What is not finite is written as 0. */
 void bench_json_fraction(struct bench_json *json, const char *key, double value);
 
