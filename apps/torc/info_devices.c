@@ -110,7 +110,9 @@ struct search {
     struct info_device *device;
 };
 
-/* Where the device or partition in DIRECTORY is mounted, and all that is made of it. */
+static void find_partition_mounts(const struct search *search, const char *directory, int depth);
+
+/* Where the device or partition in DIRECTORY is mounted, and all that lies on it or is made of it. */
 static void find_mounts(const struct search *search, const char *directory, const char *name,
                         int depth)
 {
@@ -134,9 +136,10 @@ static void find_mounts(const struct search *search, const char *directory, cons
     }
     if (holders)
         closedir(holders);
+    find_partition_mounts(search, directory, depth);
 }
 
-static void find_partition_mounts(const struct search *search, const char *directory)
+static void find_partition_mounts(const struct search *search, const char *directory, int depth)
 {
     DIR *entries = opendir(directory);
     for (const struct dirent *entry; entries && (entry = readdir(entries));) {
@@ -145,7 +148,7 @@ static void find_partition_mounts(const struct search *search, const char *direc
             info_read_number("%s/%s/partition", directory, entry->d_name) < 0)
             continue;
         info_format(path, sizeof(path), "%s/%s", directory, entry->d_name);
-        find_mounts(search, path, entry->d_name, 0);
+        find_mounts(search, path, entry->d_name, depth);
     }
     if (entries)
         closedir(entries);
@@ -169,7 +172,6 @@ static bool find_device(const struct search *search, const char *name)
     find_model(device, directory);
     find_queue(device, directory, search->root);
     find_mounts(search, directory, name, 0);
-    find_partition_mounts(search, directory);
     return true;
 }
 

@@ -32,6 +32,13 @@ size_t info_format(char *text, size_t size, const char *format, ...)
     return (size_t)length < size ? (size_t)length : size - 1;
 }
 
+void info_make_printable(char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text))
+            *text = '?';
+}
+
 static void trim(char *text)
 {
     size_t length = strlen(text);

@@ -24,6 +24,8 @@ bool info_has_word(const char *text, const char *word);
 /* printf into TEXT, cut to SIZE; the length that TEXT has now. */
 size_t info_format(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Puts a question mark in place of every control character: names come from hardware and from users. */
+void info_make_printable(char *text);
 /* Copies and cuts. */
 void info_copy(char *to, size_t size, const char *from);
 

@@ -40,6 +40,7 @@ void info_row(struct info_page *page, const char *label, const char *format, ...
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    info_make_printable(text);
     fprintf(page->out, "  %-*s", INFO_LABEL_COLUMNS - 2, label);
     page->column = INFO_LABEL_COLUMNS;
     for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest))

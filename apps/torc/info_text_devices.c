@@ -13,7 +13,7 @@ enum { ROWS_MAX = 16, CELL_BYTES = 40 };
 enum column { NAME, SIZE, MODEL, SCHEDULER, QUEUES, CACHE, POLL, ALIGN, MOUNTED, COLUMNS };
 
 static const char *const headings[COLUMNS] = {
-    "disk", "size", "model", "scheduler", "queues", "write cache", "polling", "align", "mounted",
+    "disk", "size", "model", "scheduler", "queues", "cache", "poll", "align", "mounted",
 };
 
 static const char *or_dash(const char *text)
@@ -39,9 +39,9 @@ static void fill_mounted(const struct info_device *d, char cell[CELL_BYTES])
 
 static void fill(const struct info_device *d, enum column column, char cell[CELL_BYTES])
 {
-    enum { MODEL_MOST = 24 };
+    enum { MODEL_MOST = 21 };
     switch (column) {
-    case NAME: info_copy(cell, CELL_BYTES, d->name); break;
+    case NAME: info_format(cell, CELL_BYTES, "  %s", d->name); break; /* below a title */
     case SIZE: info_copy(cell, CELL_BYTES, info_bytes(d->size_bytes).text); break;
     case MODEL: info_copy(cell, MODEL_MOST, d->model[0] ? d->model : d->driver); break;
     case SCHEDULER: info_copy(cell, CELL_BYTES, or_dash(d->scheduler)); break;
@@ -49,11 +49,11 @@ static void fill(const struct info_device *d, enum column column, char cell[CELL
         if (d->queue_depth < 0 || d->hardware_queues < 0)
             info_copy(cell, CELL_BYTES, "-");
         else
-            info_format(cell, CELL_BYTES, "%" PRId64 " x %" PRId64, d->hardware_queues,
+            info_format(cell, CELL_BYTES, "%" PRId64 "x%" PRId64, d->hardware_queues,
                         d->queue_depth);
         break;
     case CACHE:
-        info_format(cell, CELL_BYTES, "%s%s", or_dash(d->write_cache), d->fua > 0 ? ", FUA" : "");
+        info_format(cell, CELL_BYTES, "%s%s", or_dash(d->write_cache), d->fua > 0 ? "+FUA" : "");
         break;
     case POLL: info_copy(cell, CELL_BYTES, poll_text(d)); break;
     case ALIGN:
@@ -65,39 +65,42 @@ static void fill(const struct info_device *d, enum column column, char cell[CELL
     case MOUNTED: fill_mounted(d, cell); break;
     case COLUMNS: cell[0] = '\0'; break;
     }
+    info_make_printable(cell);
 }
 
-static void print_cell(struct info_page *page, enum column column, const char *text, size_t width)
+/* The last column takes what is left of the line, but enough to be of use. */
+static void print_line(struct info_page *page, char cells[COLUMNS][CELL_BYTES],
+                       const size_t widths[COLUMNS])
 {
-    if (column == MOUNTED)
-        fprintf(page->out, "%s\n", text);
-    else if (column == SIZE)
-        fprintf(page->out, "%*s  ", (int)width, text);
-    else
-        fprintf(page->out, "%-*s  ", (int)width, text);
+    enum { LAST_MIN = 8 };
+    size_t used = 0;
+    for (int c = 0; c < MOUNTED; c++) {
+        fprintf(page->out, c == SIZE ? "%*s  " : "%-*s  ", (int)widths[c], cells[c]);
+        used += widths[c] + 2;
+    }
+    size_t left = page->style->width > used + LAST_MIN ? page->style->width - used : LAST_MIN;
+    fprintf(page->out, "%.*s\n", (int)left, cells[MOUNTED]);
 }
 
 static void print_table(struct info_page *page, const struct info_devices *devices, unsigned rows)
 {
     size_t widths[COLUMNS];
-    char cell[CELL_BYTES];
+    char cells[COLUMNS][CELL_BYTES];
     for (int c = 0; c < COLUMNS; c++) {
         widths[c] = strlen(headings[c]);
         for (unsigned i = 0; i < rows; i++) {
-            fill(&devices->items[i], (enum column)c, cell);
-            widths[c] = strlen(cell) > widths[c] ? strlen(cell) : widths[c];
+            fill(&devices->items[i], (enum column)c, cells[c]);
+            widths[c] = strlen(cells[c]) > widths[c] ? strlen(cells[c]) : widths[c];
         }
+        info_copy(cells[c], CELL_BYTES, headings[c]);
     }
     fprintf(page->out, "\n%s", page->bold);
-    for (int c = 0; c < COLUMNS; c++)
-        print_cell(page, (enum column)c, headings[c], widths[c] + (c == NAME ? 2 : 0));
+    print_line(page, cells, widths);
     fputs(page->plain, page->out);
     for (unsigned i = 0; i < rows; i++) {
-        fputs("  ", page->out);
-        for (int c = 0; c < COLUMNS; c++) {
-            fill(&devices->items[i], (enum column)c, cell);
-            print_cell(page, (enum column)c, cell, widths[c]);
-        }
+        for (int c = 0; c < COLUMNS; c++)
+            fill(&devices->items[i], (enum column)c, cells[c]);
+        print_line(page, cells, widths);
     }
     if (rows < devices->count)
         fprintf(page->out, "  and %u more: torc info --all\n", devices->count - rows);
