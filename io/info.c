@@ -229,10 +229,7 @@ static bool can_register_buffer_ring(const struct torci_ring *ring, uint16_t gro
                                                  .group = group,
                                                  .flags = flags};
     bool can = ring_register(ring, IORING_REGISTER_PBUF_RING, &buffers, 1) == 0;
-    if (can) {
-        buffers = (struct torci_buffer_ring_register){.group = group};
-        (void)ring_register(ring, IORING_UNREGISTER_PBUF_RING, &buffers, 1);
-    }
+    /* the kernel has the pages until the ring goes, which is soon; it does not need the mapping */
     host->unmap(host->context, memory, PAGE_BYTES);
     return can;
 }

@@ -223,6 +223,20 @@ TEST(info, abilities_go_with_what_may_be_registered)
     CHECK(!is_there(&info, TORC_RING_OP, "READ_FIXED"));
 }
 
+/* None of them can be compiled out, so a kernel that shows a feature of 6.12 has all of them. */
+TEST(info, kernels_since_6_12_have_every_ability)
+{
+    struct torc_ring_info info;
+    struct torc_ring_item item;
+    if (torc_ring_info(NULL, &info))
+        TEST_SKIP(info.why);
+    if (!is_there(&info, TORC_RING_FEATURE, "MIN_TIMEOUT"))
+        TEST_SKIP("this kernel is older than 6.12");
+    for (uint32_t n = 0; torc_ring_item_get(&info, TORC_RING_ABILITY, n, &item); n++)
+        if (!item.is_there)
+            TEST_FAIL("%s: not found", item.name);
+}
+
 /* The kernel that runs the tests has what its own bits say; the features are the one thing that can be held against
  * each other without trusting the code under test. */
 TEST(info, features_and_probe_are_the_kernels)

@@ -3,6 +3,8 @@
  * The report for people: sections of labelled rows, a table of disks, the hints last because they are what one acts on.
  * Colours mark titles and what is absent or to be done, nothing else; without them nothing is lost.
  */
+#include "apps/torc/info_text.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -11,7 +13,6 @@
 #include "apps/torc/commands.h"
 #include "apps/torc/info.h"
 #include "apps/torc/info_read.h"
-#include "apps/torc/info_text.h"
 
 void info_title(struct info_page *page, const char *text)
 {
