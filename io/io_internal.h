@@ -8,6 +8,7 @@
 
 #include "core/exec_internal.h"
 #include "io/blocking_internal.h"
+#include "io/clock_internal.h"
 #include "io/kernel_internal.h"
 #include "io/op.h"
 #include "io/ring_internal.h"
@@ -22,7 +23,8 @@ struct torci_slots {
 
 struct torci_io {
     const struct torci_kernel *kernel;
-    struct torci_host host; /* the kernel's, with our turn */
+    struct torci_host host;   /* the kernel's, with our turn */
+    struct torci_clock clock; /* keeps host.tick_* right */
     struct torci_ring ring;
     struct torci_ring poll_ring; /* IOPOLL; made when a file first asks for it: real_fd says so */
     struct torci_exec exec;
@@ -87,9 +89,8 @@ int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
 int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-/* What a completion means to the op it belongs to. */
-void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
-                       uint32_t flags);
+/* Hands every completion that has come to its op. Whether there were any. */
+bool torci_op_reap(struct torci_io *io, struct torci_ring *ring);
 /* Once a turn, after reaping: tries again what found no room, and wakes the tasks that wait for some. */
 void torci_op_retry(struct torci_io *io);
 

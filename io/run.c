@@ -241,6 +241,7 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     err = enter_thread(io);
     if (err)
         goto out;
+    torci_clock_start(&io->clock, &io->host);
     err = torci_exec_init(&io->exec, &io->host, &exec_config);
     if (err)
         goto out_thread;
