@@ -35,6 +35,8 @@ struct bench_engine {
     uint32_t in_flight; /* started and not yet reaped */
     uint32_t syncs_every, writes_since_sync, last_written;
     bool sync_due, stopping;
+    bool has_next;
+    struct bench_io next;
     struct torc_batch batch;
     uint64_t left_bytes, left_ios;    /* to start in this loop, in this job */
     uint64_t end_ns, ramp_end_ns;     /* UINT64_MAX: none */
@@ -89,8 +91,11 @@ static start_fn *const START[BENCH_DIRECTIONS] = {torc_file_start_read, torc_fil
 
 static int start_transfer(struct bench_engine *e, struct bench_slot *slot)
 {
-    struct bench_io io;
-    bench_offsets_next(&e->offsets, &io);
+    /* One that the ring did not take is the next one still. */
+    if (!e->has_next)
+        bench_offsets_next(&e->offsets, &e->next);
+    e->has_next = true;
+    struct bench_io io = e->next;
     uint32_t bytes = (uint32_t)e->offsets.block_bytes[io.direction];
     if (io.direction == BENCH_WRITE)
         bench_buffers_prepare(e->job, slot->buffer->data, bytes, &e->random);
@@ -104,6 +109,7 @@ static int start_transfer(struct bench_engine *e, struct bench_slot *slot)
     int err = START[io.direction](&e->files.items[io.file], &transfer, &slot->op, on_done);
     if (err)
         return err;
+    e->has_next = false;
     slot->does = (uint8_t)io.direction;
     slot->bytes = bytes;
     slot->offset = io.offset;
@@ -333,7 +339,10 @@ static int init_slots(struct bench_engine *e)
         return -ENOMEM;
     for (uint32_t i = 0; i < depth; i++) {
         e->slots[i].engine = e;
-        e->slots[i].buffer = &e->buffers.buffers[i];
+        int err = torc_buffer_try_get(&e->buffers, 1, &e->slots[i].buffer);
+        if (err)
+            return err;
+        bench_buffers_fill(e->job, e->slots[i].buffer, &e->random);
         e->free[depth - 1 - i] = &e->slots[i];
     }
     e->free_count = depth;
@@ -395,9 +404,12 @@ static int open_and_run(struct bench_engine *e)
     int err = bench_files_open(&e->files, e->instance);
     if (err)
         return err;
-    err = bench_buffers_init(&e->buffers, e->job, &e->random);
+    err = bench_buffers_init(&e->buffers, e->job);
     if (!err) {
         err = run(e);
+        for (uint32_t i = 0; e->slots && i < e->job->depth; i++)
+            if (e->slots[i].buffer)
+                torc_buffer_put(e->slots[i].buffer);
         torc_buffer_pool_deinit(&e->buffers);
     }
     bench_files_close(&e->files);
