@@ -76,12 +76,13 @@ struct torci_exec {
     uint8_t locals_used;
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
     uint64_t quota_ns;
-    uint64_t now_ns;      /* read once a turn of the loop */
-    uint64_t turns;       /* of the loop */
-    uint64_t wake_lag_ns; /* how late the machine wakes a sleeper, the recent worst */
+    uint64_t now_ns;       /* read once a turn of the loop */
+    uint64_t turns;        /* of the loop */
+    uint64_t wake_lag_ns;  /* how late the machine wakes a sleeper, the recent worst */
     uint64_t select_state; /* of the generator that says where a select looks first */
     struct torc_task main;
-    void *owner; /* the room above: its own state of this executor */
+    int driver_error; /* what ended the executor before its tasks had ended; 0: nothing did */
+    void *owner;      /* the room above: its own state of this executor */
 
     /* The sanitizers' idea of the loop's stack. */
     const void *loop_stack_low;

@@ -27,7 +27,8 @@ struct torci_wait {
     void *value; /* for whoever wakes: where to put or find what is handed over */
     int result;
     int reason; /* of the interruption, once there was one: interrupt is called at most once */
-    /* Of a select: all its waits, the same in each, and, in the first, which one won. */
+    /* Of a select: all its waits, the same in each, and, in the first, which one won. A wait that is never linked may
+     * count none. */
     struct torci_wait *siblings;
     uint32_t sibling_count, winner;
 };

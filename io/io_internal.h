@@ -8,6 +8,7 @@
 
 #include "core/exec_internal.h"
 #include "io/blocking_internal.h"
+#include "io/clock_internal.h"
 #include "io/kernel_internal.h"
 #include "io/op.h"
 #include "io/ring_internal.h"
@@ -22,7 +23,8 @@ struct torci_slots {
 
 struct torci_io {
     const struct torci_kernel *kernel;
-    struct torci_host host; /* the kernel's, with our turn */
+    struct torci_host host;   /* the kernel's, with our turn */
+    struct torci_clock clock; /* keeps host.tick_* right */
     struct torci_ring ring;
     struct torci_ring poll_ring; /* IOPOLL; made when a file first asks for it: real_fd says so */
     struct torci_exec exec;
@@ -55,7 +57,7 @@ struct torci_io {
 static inline struct torci_io *torci_io_this(void)
 {
     TORC_ASSERT(torci_this != NULL);
-    return (struct torci_io *)torci_this->owner;
+    return TORC_CONTAINER_OF(torci_this, struct torci_io, exec);
 }
 
 /* This executor's kernel, for set-up calls that may not sleep. */
@@ -63,7 +65,6 @@ static inline const struct torci_kernel *torci_kernel_this(void)
 {
     return torci_io_this()->kernel;
 }
-
 
 /* What user_data carries beside an op's address: its low bits. */
 enum {

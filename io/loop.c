@@ -209,6 +209,8 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
 {
     (void)context;
     struct torci_io *io = torci_io_this();
+    if (TORC_UNLIKELY(io->exec.now_ns >= io->clock.due_ns))
+        torci_clock_tune(&io->clock, &io->host);
     if (io->wake.event_fd >= 0) {
         int err = look_outside(io);
         if (err)

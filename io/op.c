@@ -19,23 +19,31 @@
 /* What a waiting task's op points to; on the task's stack. */
 struct torci_op_wait {
     struct torci_wait wait;
-    struct torci_link retry; /* in io.cancel_retry while the cancel has not been queued */
     struct torc_op *op;
     struct torci_ring *ring;
-    uint32_t with_kernel; /* completions to come: the op's, the cancel's */
+    uint32_t with_kernel;    /* completions to come: the op's, the cancel's */
+    bool retrying;           /* the cancel has not been queued yet: in io.cancel_retry */
+    struct torci_link retry; /* valid while so */
 };
+
+/* The hot path of every operation; the compiler makes a copy for each of its few callers. */
+static inline __attribute__((always_inline)) struct io_uring_sqe *
+take(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done)
+{
+    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
+    if (TORC_UNLIKELY(!sqe))
+        return NULL;
+    op->done = done;
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    ring->in_flight++;
+    return sqe;
+}
 
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **out)
 {
-    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
-    if (TORC_UNLIKELY(!sqe))
-        return -EAGAIN;
-    op->done = done;
-    sqe->user_data = (uint64_t)(uintptr_t)op;
-    ring->in_flight++;
-    *out = sqe;
-    return 0;
+    *out = take(ring, op, done);
+    return TORC_LIKELY(*out != NULL) ? 0 : -EAGAIN;
 }
 
 int torc_op_start(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **sqe)
@@ -73,8 +81,10 @@ static void interrupted(struct torci_wait *wait, int reason)
     if (waiting->ring != &io->ring)
         return; /* polled reads and writes can't be cancelled, and don't take long */
     waiting->with_kernel++;
-    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
+    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL)) {
+        waiting->retrying = true;
         torci_list_push_back(&io->cancel_retry, &waiting->retry);
+    }
 }
 
 static void retry_cancels(struct torci_io *io)
@@ -85,6 +95,7 @@ static void retry_cancels(struct torci_io *io)
         if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
             return;
         torci_list_unlink(&waiting->retry);
+        waiting->retrying = false;
     }
 }
 
@@ -104,32 +115,53 @@ static int wait_for_room(void)
     return torci_wait_park(&wait);
 }
 
-int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
+/* Off the hot path: interrupted already, or no room. */
+static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struct torc_op *op,
+                                                  struct io_uring_sqe **sqe)
 {
     int err = torci_wait_pending();
     while (!err) {
-        err = torci_op_start_on(ring, op, NULL, sqe);
-        if (TORC_LIKELY(err != -EAGAIN))
+        *sqe = take(ring, op, NULL);
+        if (*sqe)
             break;
         err = wait_for_room();
     }
     return err;
 }
 
-int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
+static inline __attribute__((always_inline)) int begin(struct torci_ring *ring, struct torc_op *op,
+                                                       struct io_uring_sqe **sqe)
 {
-    return torci_op_begin_on(&torci_io_this()->ring, op, sqe);
+    if (TORC_LIKELY(!torci_wait_pending() && torci_ring_pending(ring) < ring->sq_entries)) {
+        *sqe = take(ring, op, NULL);
+        return 0;
+    }
+    return begin_slowly(ring, op, sqe);
 }
 
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op)
+int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
+{
+    return begin(ring, op, sqe);
+}
+
+int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
+{
+    return begin(&torci_io_this()->ring, op, sqe);
+}
+
+static inline __attribute__((always_inline)) int wait_on(struct torci_ring *ring,
+                                                         struct torc_op *op)
 {
     struct torci_op_wait waiting;
-    torci_wait_init(&waiting.wait);
+    waiting.wait.fiber = torci_this->current;
     waiting.wait.interrupt = interrupted;
+    waiting.wait.reason = 0;
+    waiting.wait.siblings = &waiting.wait;
+    waiting.wait.sibling_count = 0; /* in no line: only the completion finds it */
     waiting.op = op;
     waiting.ring = ring;
     waiting.with_kernel = 1;
-    torci_link_init(&waiting.retry);
+    waiting.retrying = false;
     op->wait = &waiting;
     int result = torci_wait_park(&waiting.wait);
     if (TORC_UNLIKELY(waiting.wait.reason != 0) && (result == -ECANCELED || result == -EINTR))
@@ -137,16 +169,23 @@ int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op)
     return result;
 }
 
-int torc_op_wait(struct torc_op *op)
+int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op)
 {
-    return torci_op_wait_on(&torci_io_this()->ring, op);
+    return wait_on(ring, op);
 }
 
-static void one_came(struct torci_op_wait *waiting)
+int torc_op_wait(struct torc_op *op)
+{
+    return wait_on(&torci_io_this()->ring, op);
+}
+
+/* One of the completions that a task waits for has come. */
+static inline void one_came(struct torci_op_wait *waiting)
 {
     /* the op is done while its cancel has not even been queued: nobody will answer that */
-    if (TORC_UNLIKELY(torci_link_is_queued(&waiting->retry))) {
+    if (TORC_UNLIKELY(waiting->retrying)) {
         torci_list_unlink(&waiting->retry);
+        waiting->retrying = false;
         waiting->with_kernel--;
     }
     if (--waiting->with_kernel == 0)

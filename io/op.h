@@ -11,10 +11,10 @@
  *     if (!err)
  *         io_uring_prep_read(sqe, fd, request->buf, 4096, 0);
  *
- * Completion contract: torc_op_start returned 0: the caller fills in the SQE at once (any io_uring_prep_ function of
- * <liburing.h>; flags may be added; user_data is torc's) before it calls anything else of torc, and DONE runs exactly
- * once, later, never inside a call of the caller's. Negative: DONE never runs. From start to completion the op and the
- * operation's buffers stay where they are and belong to the ring.
+ * Completion contract: torc_op_start returned 0: the caller fills in the SQE at once, before it calls anything else of
+ * torc (any io_uring_prep_ function of <liburing.h>; flags may be added, but for IOSQE_CQE_SKIP_SUCCESS; user_data is
+ * torc's), and DONE runs exactly once, later, never inside a call of the caller's. Negative: DONE never runs. From start
+ * to completion the op and the operation's buffers stay where they are and belong to the ring.
  *
  * A completion function may start ops, wake tasks and set events; it must not block: it has no task of its own.
  *
@@ -97,8 +97,8 @@ int torc_batch_wait(struct torc_batch *batch, uint32_t wanted) TORC_MUST_CHECK;
 
 void torci_batch_wake(struct torc_batch *batch);
 
-static inline int torc_batch_start(struct torc_batch *batch, struct torc_op *op, torc_op_fn *done,
-                                   struct io_uring_sqe **sqe)
+static inline TORC_MUST_CHECK int torc_batch_start(struct torc_batch *batch, struct torc_op *op,
+                                                   torc_op_fn *done, struct io_uring_sqe **sqe)
 {
     int err = torc_op_start(op, done, sqe);
     batch->in_flight += !err;
