@@ -118,7 +118,9 @@ static int run_waves(struct bench_run *run, struct bench_worker *workers)
     for (run->wave = 0; run->wave <= last && !err; run->wave++)
         err = run_wave(run, workers);
     torc_scope_cancel(&progress);
-    torc_scope_join(&progress);
+    int joined = torc_scope_join(&progress);
+    if (!err)
+        err = joined;
     /* Interrupted is not failed: what was measured until then is reported. */
     return err == -ECANCELED ? 0 : err;
 }
