@@ -103,6 +103,43 @@ cp "$dir/probe" "$dir/before"
 head -c 65536 "$dir/probe" | cmp -s - "$dir/before"
 same extending_keeps_the_contents "$? $(wc -c <"$dir/probe" | tr -d ' ')" "0 131072"
 same layout_is_not_zeros "$(tail -c 4096 "$dir/probe" | tr -d '\0' | wc -c | awk '{ print ($1 > 4000) }')" 1
+# fails NAME WANTED arguments…: a run that starts and can't go on: exit 1, WANTED on standard error.
+fails() {
+    name=$1 wanted=$2
+    shift 2
+    "$torc" bench "$@" >"$dir/out" 2>"$dir/err"
+    code=$?
+    if [ $code -eq 1 ] && grep -qF -- "$wanted" "$dir/err"; then
+        ok "$name"
+    else
+        bad "$name" "exit code $code: $(head -1 "$dir/err")"
+    fi
+}
+fails unaligned_direct 'direct=1' --name=d --filename="$dir/probe" --size=64k --bs=1000 --direct=1
+fails polled_without_queues 'no poll queues' --name=h --filename="$dir/probe" --size=64k --hipri
+if unshare -r true 2>/dev/null; then
+    # A user namespace takes away the right to lock more than the limit.
+    (
+        ulimit -l 64
+        unshare -r "$torc" bench --name=m --filename="$dir/probe" --size=64k --bs=64k --iodepth=16 \
+            --fixedbufs >"$dir/out" 2>"$dir/err"
+    )
+    same memory_lock_limit "$? $(grep -c 'raise .ulimit -l., or leave fixedbufs=1 out' "$dir/err")" "1 1"
+else
+    skip memory_lock_limit "no user namespaces"
+fi
+cp "$dir/probe" "$dir/cut"
+("$torc" bench --name=cut --filename="$dir/cut" --size=64k --time_based --runtime=60 >"$dir/out" \
+    2>"$dir/err"; echo $? >"$dir/code") &
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 0.2
+    grep -q Starting "$dir/out" && break
+done
+sleep 0.2
+: >"$dir/cut"
+wait $!
+same file_cut_meanwhile "$(cat "$dir/code") $(grep -c 'has the file been cut' "$dir/err") $(
+    grep -c 'err=61' "$dir/out")" "1 1 1"
 "$torc" bench --name=gone --filename="$dir/gone" --size=64k --unlink >/dev/null 2>&1
 same unlink_removes_what_it_made "$(ls "$dir" | grep -c gone)" 0
 "$torc" bench --name=kept --filename="$dir/before" --size=64k --unlink >/dev/null 2>&1

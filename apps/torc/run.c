@@ -64,6 +64,7 @@ static void begins(void *context, const struct bench_instance *instance)
 {
     struct bench_run *run = context;
     size_t index = (size_t)(instance - run->plan->instances);
+    run->began = true;
     charge(run);
     if (!run->running[index])
         run->running_count++;
@@ -163,6 +164,7 @@ static struct torc_config configure(const struct bench_plan *plan)
         .ring_entries = entries,
         .files_max = files,
         .buffers_max = buffers > 64 ? buffers : 0,
+        .no_stall_report = true, /* filling and pinning gigabytes of buffers takes its time */
     };
 }
 
