@@ -120,7 +120,7 @@ fails polled_without_queues 'no poll queues' --name=h --filename="$dir/probe" --
 if unshare -r true 2>/dev/null; then
     # A user namespace takes away the right to lock more than the limit.
     (
-        ulimit -l 64
+        ulimit -l 1024
         unshare -r "$torc" bench --name=m --filename="$dir/probe" --size=64k --bs=64k --iodepth=16 \
             --fixedbufs >"$dir/out" 2>"$dir/err"
     )

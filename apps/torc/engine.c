@@ -266,11 +266,18 @@ static uint32_t wanted_completions(const struct bench_engine *e)
     return wanted;
 }
 
+/* Runtime counts from the end of ramp_time as it was noticed: under load that may be late. */
+static uint64_t end_of_runtime(const struct bench_engine *e, uint64_t now)
+{
+    return e->job->runtime_ns ? now + e->job->runtime_ns : UINT64_MAX;
+}
+
 static void pass_time(struct bench_engine *e, uint64_t now)
 {
     if (TORC_UNLIKELY(now >= e->ramp_end_ns)) {
         e->ramp_end_ns = UINT64_MAX;
         e->left_bytes = e->instance->limit_bytes;
+        e->end_ns = end_of_runtime(e, now);
         bench_stats_begin(e->stats, now);
         e->env->begins(e->env->context, e->instance);
     }
@@ -375,7 +382,7 @@ static void begin(struct bench_engine *e)
     e->left_ios = job->number_ios ? job->number_ios : UINT64_MAX;
     e->loops_left = job->loops;
     e->ramp_end_ns = job->ramp_ns ? now + job->ramp_ns : UINT64_MAX;
-    e->end_ns = job->runtime_ns ? now + job->ramp_ns + job->runtime_ns : UINT64_MAX;
+    e->end_ns = job->ramp_ns ? UINT64_MAX : end_of_runtime(e, now);
     bench_stats_begin(e->stats, now);
     e->env->begins(e->env->context, e->instance);
 }
