@@ -62,17 +62,15 @@ TEST(bench_offsets, sequential_wraps_at_the_end_of_whole_blocks)
     struct bench_job job = job_of(true, false, false);
     struct bench_span span = {.start = 8 * KB, .bytes = 10 * KB}; /* two blocks and a rest */
     struct bench_offsets o;
-    struct bench_io io;
     static const uint64_t WANTED[] = {8, 12, 8, 12, 8};
     CHECK_EQ(bench_offsets_init(&o, &job, &span, 1, 1), 0);
     for (size_t i = 0; i < sizeof(WANTED) / sizeof(WANTED[0]); i++) {
-        bench_offsets_next(&o, &io);
-        CHECK_EQ(io.offset, WANTED[i] * KB);
-        CHECK_EQ(io.direction, BENCH_READ);
+        const struct bench_io *io = bench_offsets_next(&o);
+        CHECK_EQ(io->offset, WANTED[i] * KB);
+        CHECK_EQ(io->direction, BENCH_READ);
     }
     bench_offsets_rewind(&o);
-    bench_offsets_next(&o, &io);
-    CHECK_EQ(io.offset, 8 * KB);
+    CHECK_EQ(bench_offsets_next(&o)->offset, 8 * KB);
     bench_offsets_deinit(&o);
 }
 
@@ -83,11 +81,10 @@ TEST(bench_offsets, files_take_turns)
     struct bench_offsets o;
     CHECK_EQ(bench_offsets_init(&o, &job, spans, 3, 1), 0);
     for (unsigned i = 0; i < 12; i++) {
-        struct bench_io io;
-        bench_offsets_next(&o, &io);
-        CHECK_EQ(io.file, i % 3);
-        CHECK_EQ(io.offset, (i % 3 + i / 3) * 4 * KB);
-        CHECK_EQ(io.direction, BENCH_WRITE);
+        const struct bench_io *io = bench_offsets_next(&o);
+        CHECK_EQ(io->file, i % 3);
+        CHECK_EQ(io->offset, (i % 3 + i / 3) * 4 * KB);
+        CHECK_EQ(io->direction, BENCH_WRITE);
     }
     bench_offsets_deinit(&o);
 }
@@ -101,10 +98,9 @@ static void check_coverage(struct bench_job job, bool repeats)
     unsigned fresh = 0;
     CHECK_EQ(bench_offsets_init(&o, &job, &span, 1, 42), 0);
     for (unsigned i = 0; i < BLOCKS; i++) {
-        struct bench_io io;
-        bench_offsets_next(&o, &io);
-        CHECK_EQ((io.offset - span.start) % (4 * KB), 0);
-        uint64_t block = (io.offset - span.start) / (4 * KB);
+        const struct bench_io *io = bench_offsets_next(&o);
+        CHECK_EQ((io->offset - span.start) % (4 * KB), 0);
+        uint64_t block = (io->offset - span.start) / (4 * KB);
         CHECK(block < BLOCKS);
         fresh += !seen[block];
         seen[block] = 1;
@@ -144,9 +140,8 @@ TEST(bench_offsets, after_all_blocks_a_new_round_begins)
     for (int round = 0; round < 50; round++) {
         unsigned seen = 0;
         for (int i = 0; i < 4; i++) {
-            struct bench_io io;
-            bench_offsets_next(&o, &io);
-            seen |= 1u << io.offset / (4 * KB);
+            const struct bench_io *io = bench_offsets_next(&o);
+            seen |= 1u << io->offset / (4 * KB);
         }
         CHECK_EQ(seen, 15);
     }
@@ -162,13 +157,12 @@ TEST(bench_offsets, each_direction_has_its_block_size)
     unsigned seen[2][256] = {{0}}, count[2] = {0, 0};
     CHECK_EQ(bench_offsets_init(&o, &job, &span, 1, 7), 0);
     while (count[BENCH_READ] < 256 && count[BENCH_WRITE] < 16) {
-        struct bench_io io;
-        bench_offsets_next(&o, &io);
-        uint64_t block = job.block_bytes[io.direction];
-        CHECK_EQ(io.offset % block, 0);
-        CHECK(io.offset + block <= 1024 * KB);
-        CHECK_EQ(seen[io.direction][io.offset / block]++, 0);
-        count[io.direction]++;
+        const struct bench_io *io = bench_offsets_next(&o);
+        uint64_t block = job.block_bytes[io->direction];
+        CHECK_EQ(io->offset % block, 0);
+        CHECK(io->offset + block <= 1024 * KB);
+        CHECK_EQ(seen[io->direction][io->offset / block]++, 0);
+        count[io->direction]++;
     }
     bench_offsets_deinit(&o);
 }
@@ -185,9 +179,8 @@ TEST(bench_offsets, a_mix_keeps_its_proportion)
         unsigned reads = 0;
         CHECK_EQ(bench_offsets_init(&o, &job, &span, 1, i), 0);
         for (unsigned n = 0; n < DRAWS; n++) {
-            struct bench_io io;
-            bench_offsets_next(&o, &io);
-            reads += io.direction == BENCH_READ;
+            const struct bench_io *io = bench_offsets_next(&o);
+            reads += io->direction == BENCH_READ;
         }
         bench_offsets_deinit(&o);
         unsigned wanted = DRAWS / 100 * MIXES[i], off = DRAWS / 200;
@@ -207,12 +200,9 @@ TEST(bench_offsets, one_seed_is_one_sequence)
     CHECK_EQ(bench_offsets_init(&b, &job, &span, 1, 5), 0);
     CHECK_EQ(bench_offsets_init(&c, &job, &span, 1, 6), 0);
     for (int i = 0; i < 1000; i++) {
-        struct bench_io x, y, z;
-        bench_offsets_next(&a, &x);
-        bench_offsets_next(&b, &y);
-        bench_offsets_next(&c, &z);
-        CHECK(x.offset == y.offset && x.direction == y.direction);
-        differ += x.offset != z.offset;
+        const struct bench_io *x = bench_offsets_next(&a), *y = bench_offsets_next(&b);
+        CHECK(x->offset == y->offset && x->direction == y->direction);
+        differ += x->offset != bench_offsets_next(&c)->offset;
     }
     CHECK(differ > 900);
     bench_offsets_deinit(&a);

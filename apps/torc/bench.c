@@ -142,7 +142,7 @@ static int run_session(struct session *s)
         bench_disks_begin(&s->disks, &s->plan, clock_ms(CLOCK_MONOTONIC));
         err = bench_run(&s->run, &s->plan);
         bench_disks_end(&s->disks, clock_ms(CLOCK_MONOTONIC));
-        int unwritten = s->run.stats ? report(s) : 0;
+        int unwritten = s->run.began ? report(s) : 0;
         err = err ? err : unwritten;
         bench_run_deinit(&s->run);
     }

@@ -14,16 +14,16 @@ struct bench_engine;
 
 enum { DO_SYNC = BENCH_DIRECTIONS }; /* as a slot's `does`, beside the directions */
 
+/* Two cache lines: what starting and reaping need of one operation. */
 struct bench_slot {
-    struct torc_op op; /* first: the completion function gets its address */
+    struct torc_op op;             /* first: the completion function gets its address */
+    struct torc_transfer transfer; /* but for size and offset the same all the time */
+    struct torc_buffer *buffer;
     struct bench_engine *engine;
     uint64_t start_ns, issue_ns;
-    struct torc_buffer *buffer;
-    uint64_t offset;
     int32_t result;
-    uint32_t bytes;
     uint32_t file;
-    uint8_t does;
+    uint32_t does; /* enum bench_direction, or DO_SYNC */
 };
 
 struct bench_engine {
@@ -35,6 +35,7 @@ struct bench_engine {
     uint32_t in_flight; /* started and not yet reaped */
     uint32_t syncs_every, writes_since_sync, last_written;
     bool sync_due, stopping;
+    const struct bench_io *next; /* drawn, but refused by the full ring; NULL: none */
     struct torc_batch batch;
     uint64_t left_bytes, left_ios;    /* to start in this loop, in this job */
     uint64_t end_ns, ramp_end_ns;     /* UINT64_MAX: none */
@@ -89,35 +90,26 @@ static start_fn *const START[BENCH_DIRECTIONS] = {torc_file_start_read, torc_fil
 
 static int start_transfer(struct bench_engine *e, struct bench_slot *slot)
 {
-    struct bench_io io;
-    bench_offsets_next(&e->offsets, &io);
-    uint32_t bytes = (uint32_t)e->offsets.block_bytes[io.direction];
-    if (io.direction == BENCH_WRITE)
+    const struct bench_io *io = e->next ? e->next : bench_offsets_next(&e->offsets);
+    uint32_t bytes = (uint32_t)e->offsets.block_bytes[io->direction];
+    slot->transfer.size = bytes;
+    slot->transfer.offset = io->offset;
+    if (io->direction == BENCH_WRITE)
         bench_buffers_prepare(e->job, slot->buffer->data, bytes, &e->random);
-    struct torc_transfer transfer = {
-        .memory = slot->buffer->data,
-        .size = bytes,
-        .offset = io.offset,
-        .buffer = slot->buffer,
-        .batch = &e->batch,
-    };
-    int err = START[io.direction](&e->files.items[io.file], &transfer, &slot->op, on_done);
-    if (err)
+    int err = START[io->direction](&e->files.items[io->file], &slot->transfer, &slot->op, on_done);
+    e->next = err ? io : NULL;
+    if (TORC_UNLIKELY(err))
         return err;
-    slot->does = (uint8_t)io.direction;
-    slot->bytes = bytes;
-    slot->offset = io.offset;
-    slot->file = io.file;
-    e->fresh[io.direction]++;
-    if (io.direction == BENCH_WRITE) {
-        e->last_written = io.file;
+    slot->does = io->direction;
+    slot->file = io->file;
+    e->fresh[io->direction]++;
+    if (io->direction == BENCH_WRITE) {
+        e->last_written = io->file;
         if (e->syncs_every && ++e->writes_since_sync == e->syncs_every) {
             e->writes_since_sync = 0;
             e->sync_due = true;
         }
     }
-    e->in_flight++;
-    e->stats->depth_levels[bench_depth_level(e->in_flight)]++;
     count_started(e, bytes);
     return 0;
 }
@@ -130,12 +122,36 @@ static int start_sync(struct bench_engine *e, struct bench_slot *slot, uint32_t 
         return err;
     io_uring_prep_fsync(sqe, e->files.items[index].fd, e->sync_flags);
     slot->does = DO_SYNC;
-    slot->bytes = 0;
     slot->file = index;
-    slot->offset = 0;
-    e->in_flight++;
     e->sync_due = false;
     return 0;
+}
+
+/* COUNT transfers have been started one after another, the first when DEPTH others were in flight. */
+static void count_depths(struct bench_stats *stats, uint32_t depth, uint32_t count)
+{
+    while (count) {
+        unsigned level = bench_depth_level(depth + 1);
+        uint32_t rest = level == BENCH_LEVELS - 1 ? count : (2u << level) - 1 - depth;
+        uint32_t here = count < rest ? count : rest;
+        stats->depth_levels[level] += here;
+        depth += here;
+        count -= here;
+    }
+}
+
+static void count_batch(struct bench_engine *e, uint32_t count, uint64_t slat_ns)
+{
+    uint32_t transfers = 0;
+    for (int d = 0; d < BENCH_DIRECTIONS; d++) {
+        if (e->fresh[d])
+            torc_histogram_record_n(&e->stats->direction[d].slat, slat_ns, e->fresh[d]);
+        transfers += e->fresh[d];
+        e->fresh[d] = 0;
+    }
+    count_depths(e->stats, e->in_flight, transfers);
+    e->stats->submit_levels[bench_batch_level(count)]++;
+    e->in_flight += count;
 }
 
 /* Up to iodepth_batch free slots into operations; how many. */
@@ -157,12 +173,7 @@ static uint32_t fill_batch(struct bench_engine *e)
     uint64_t issue = torc_now_ns();
     for (uint32_t i = 0; i < count; i++)
         e->free[e->free_count + i]->issue_ns = issue;
-    for (int d = 0; d < BENCH_DIRECTIONS; d++) {
-        if (e->fresh[d])
-            torc_histogram_record_n(&e->stats->direction[d].slat, issue - start, e->fresh[d]);
-        e->fresh[d] = 0;
-    }
-    e->stats->submit_levels[bench_batch_level(count)]++;
+    count_batch(e, count, issue - start);
     return count;
 }
 
@@ -195,7 +206,8 @@ static void fail(struct bench_engine *e, const struct bench_slot *slot, int err)
                 strerror(-err));
     else
         fprintf(stderr, "torc bench: job \"%s\": %s of %u bytes of %s at %" PRIu64 ": %s\n",
-                e->job->name, WHAT[slot->does], slot->bytes, path, slot->offset,
+                e->job->name, WHAT[slot->does], (unsigned)slot->transfer.size, path,
+                slot->transfer.offset,
                 err == -ENODATA ? "nothing is there: has the file been cut?" : strerror(-err));
 }
 
@@ -228,7 +240,7 @@ static void reap(struct bench_engine *e, uint64_t now)
             reap_sync(e, slot, now);
             continue;
         }
-        if (TORC_UNLIKELY(slot->result != (int32_t)slot->bytes) && !is_short(e, slot))
+        if (TORC_UNLIKELY(slot->result != (int32_t)slot->transfer.size) && !is_short(e, slot))
             continue;
         struct bench_direction_stats *s = &e->stats->direction[slot->does];
         torc_histogram_record(&s->clat, now - slot->issue_ns);
@@ -254,11 +266,18 @@ static uint32_t wanted_completions(const struct bench_engine *e)
     return wanted;
 }
 
+/* Runtime counts from the end of ramp_time as it was noticed: under load that may be late. */
+static uint64_t end_of_runtime(const struct bench_engine *e, uint64_t now)
+{
+    return e->job->runtime_ns ? now + e->job->runtime_ns : UINT64_MAX;
+}
+
 static void pass_time(struct bench_engine *e, uint64_t now)
 {
     if (TORC_UNLIKELY(now >= e->ramp_end_ns)) {
         e->ramp_end_ns = UINT64_MAX;
         e->left_bytes = e->instance->limit_bytes;
+        e->end_ns = end_of_runtime(e, now);
         bench_stats_begin(e->stats, now);
         e->env->begins(e->env->context, e->instance);
     }
@@ -318,6 +337,8 @@ static void sync_at_end(struct bench_engine *e)
         if (start_sync(e, slot, i)) {
             e->free_count++;
             fail(e, slot, -EAGAIN);
+        } else {
+            e->in_flight++;
         }
         drain(e);
     }
@@ -332,9 +353,15 @@ static int init_slots(struct bench_engine *e)
     if (!e->slots || !e->free || !e->done)
         return -ENOMEM;
     for (uint32_t i = 0; i < depth; i++) {
-        e->slots[i].engine = e;
-        e->slots[i].buffer = &e->buffers.buffers[i];
-        e->free[depth - 1 - i] = &e->slots[i];
+        struct bench_slot *slot = &e->slots[i];
+        int err = torc_buffer_try_get(&e->buffers, 1, &slot->buffer);
+        if (err)
+            return err;
+        bench_buffers_fill(e->job, slot->buffer, &e->random);
+        slot->engine = e;
+        slot->transfer = (struct torc_transfer){
+            .memory = slot->buffer->data, .buffer = slot->buffer, .batch = &e->batch};
+        e->free[depth - 1 - i] = slot;
     }
     e->free_count = depth;
     torc_batch_init(&e->batch);
@@ -355,7 +382,7 @@ static void begin(struct bench_engine *e)
     e->left_ios = job->number_ios ? job->number_ios : UINT64_MAX;
     e->loops_left = job->loops;
     e->ramp_end_ns = job->ramp_ns ? now + job->ramp_ns : UINT64_MAX;
-    e->end_ns = job->runtime_ns ? now + job->ramp_ns + job->runtime_ns : UINT64_MAX;
+    e->end_ns = job->ramp_ns ? UINT64_MAX : end_of_runtime(e, now);
     bench_stats_begin(e->stats, now);
     e->env->begins(e->env->context, e->instance);
 }
@@ -395,9 +422,12 @@ static int open_and_run(struct bench_engine *e)
     int err = bench_files_open(&e->files, e->instance);
     if (err)
         return err;
-    err = bench_buffers_init(&e->buffers, e->job, &e->random);
+    err = bench_buffers_init(&e->buffers, e->job);
     if (!err) {
         err = run(e);
+        for (uint32_t i = 0; e->slots && i < e->job->depth; i++)
+            if (e->slots[i].buffer)
+                torc_buffer_put(e->slots[i].buffer);
         torc_buffer_pool_deinit(&e->buffers);
     }
     bench_files_close(&e->files);

@@ -110,20 +110,7 @@ static void fill_random(uint64_t *words, uint64_t count, uint64_t *random)
         words[i] = bench_random(random);
 }
 
-static void fill_buffers(struct torc_buffer_pool *pool, const struct bench_job *job,
-                         uint64_t *random)
-{
-    /* Touched in any case: the first I/Os must not pay for page faults. */
-    for (uint32_t i = 0; i < pool->buffer_count; i++) {
-        struct torc_buffer *buffer = &pool->buffers[i];
-        if (job->does[BENCH_WRITE] && !job->zero_buffers)
-            fill_random(buffer->data, buffer->size_bytes / sizeof(uint64_t), random);
-        else
-            memset(buffer->data, 0, buffer->size_bytes);
-    }
-}
-
-int bench_buffers_init(struct torc_buffer_pool *pool, const struct bench_job *job, uint64_t *random)
+int bench_buffers_init(struct torc_buffer_pool *pool, const struct bench_job *job)
 {
     uint64_t largest = 0;
     for (int d = 0; d < BENCH_DIRECTIONS; d++)
@@ -143,8 +130,15 @@ int bench_buffers_init(struct torc_buffer_pool *pool, const struct bench_job *jo
         return complain(err, "job \"%s\": no memory for iodepth=%u buffers of %zu bytes%s",
                         job->name, job->depth, bytes,
                         job->fixed_buffers ? ": raise `ulimit -l`, or leave fixedbufs=1 out" : "");
-    fill_buffers(pool, job, random);
     return 0;
+}
+
+void bench_buffers_fill(const struct bench_job *job, struct torc_buffer *buffer, uint64_t *random)
+{
+    if (job->does[BENCH_WRITE] && !job->zero_buffers)
+        fill_random(buffer->data, buffer->size_bytes / sizeof(uint64_t), random);
+    else
+        memset(buffer->data, 0, buffer->size_bytes);
 }
 
 void bench_buffers_prepare(const struct bench_job *job, void *buffer, uint64_t length,

@@ -120,6 +120,9 @@ static int lay_out(struct bench_spec *spec, struct bench_target *target)
     int fd = open(target->path, O_RDWR | O_CREAT | O_CLOEXEC | (target->exists ? 0 : O_EXCL), 0644);
     if (fd < 0)
         return fail_create(spec, target, -errno);
+    struct stat st;
+    if (!fstat(fd, &st))
+        target->device = st.st_dev;
     target->created = !target->exists;
     target->exists = true;
     int err = extend(spec, target, fd);

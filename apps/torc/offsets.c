@@ -122,6 +122,8 @@ uint64_t bench_map_take(struct bench_map *map, uint64_t block)
     return block;
 }
 
+static void draw_ahead(struct bench_offsets *o);
+
 static int init_maps(struct bench_offsets *o, const struct bench_job *job, struct bench_lane *lane)
 {
     for (int d = 0; d < BENCH_DIRECTIONS; d++) {
@@ -168,6 +170,7 @@ int bench_offsets_init(struct bench_offsets *o, const struct bench_job *job,
             return err;
         }
     }
+    draw_ahead(o);
     return 0;
 }
 
@@ -180,50 +183,78 @@ void bench_offsets_deinit(struct bench_offsets *o)
     o->lanes = NULL;
 }
 
-void bench_offsets_rewind(struct bench_offsets *o)
+static struct bench_map *map_of(const struct bench_offsets *o, struct bench_lane *lane,
+                                uint32_t direction)
+{
+    return &lane->map[o->shared_map ? BENCH_READ : direction];
+}
+
+static void draw(struct bench_offsets *o, struct bench_io *io)
+{
+    struct bench_lane *lane = &o->lanes[o->lane];
+    uint32_t direction = o->only;
+    io->file = o->lane;
+    if (++o->lane == o->lane_count)
+        o->lane = 0;
+    if (o->mixed)
+        direction = (uint32_t)bench_random(&o->state) < o->read_below ? BENCH_READ : BENCH_WRITE;
+    io->direction = direction;
+    if (!o->random)
+        return;
+    uint64_t block = scale(bench_random(&o->state), lane->blocks[direction]);
+    if (o->mapped) {
+        __builtin_prefetch(&map_of(o, lane, direction)->words[0][block / 64], 1);
+        io->offset = block;
+    } else {
+        io->offset = lane->span.start + block * o->block_bytes[direction];
+    }
+}
+
+static void draw_ahead(struct bench_offsets *o)
 {
     o->lane = 0;
+    o->current = BENCH_IOS_AHEAD - 1; /* in use by nobody yet */
+    for (unsigned i = 0; i < BENCH_IOS_AHEAD - 1; i++)
+        draw(o, &o->ahead[i]);
+}
+
+void bench_offsets_rewind(struct bench_offsets *o)
+{
     for (unsigned i = 0; i < o->lane_count; i++)
         for (int d = 0; d < BENCH_DIRECTIONS; d++) {
             o->lanes[i].next[d] = 0;
             if (o->lanes[i].map[d].used)
                 bench_map_clear(&o->lanes[i].map[d]);
         }
+    draw_ahead(o);
 }
 
-static uint64_t random_block(struct bench_offsets *o, struct bench_lane *lane,
-                             enum bench_direction direction)
+static uint64_t take_block(const struct bench_offsets *o, struct bench_lane *lane,
+                           const struct bench_io *io)
 {
-    uint64_t block = scale(bench_random(&o->state), lane->blocks[direction]);
-    if (!o->mapped)
-        return block;
-    struct bench_map *map = &lane->map[o->shared_map ? BENCH_READ : direction];
+    struct bench_map *map = map_of(o, lane, io->direction);
     if (map->used == map->count)
         bench_map_clear(map);
-    return bench_map_take(map, block);
+    return bench_map_take(map, io->offset);
 }
 
-void bench_offsets_next(struct bench_offsets *o, struct bench_io *io)
+const struct bench_io *bench_offsets_next(struct bench_offsets *o)
 {
-    enum bench_direction direction = o->only;
-    if (o->mixed)
-        direction = (uint32_t)bench_random(&o->state) < o->read_below ? BENCH_READ : BENCH_WRITE;
-    unsigned file = o->lane;
-    struct bench_lane *lane = &o->lanes[file];
-    if (++o->lane == o->lane_count)
-        o->lane = 0;
-    uint64_t bytes = o->block_bytes[direction], at;
-    if (o->random) {
-        at = random_block(o, lane, direction) * bytes;
+    draw(o, &o->ahead[o->current]);
+    o->current = (o->current + 1) % BENCH_IOS_AHEAD;
+    struct bench_io *io = &o->ahead[o->current];
+    if (o->random && !o->mapped)
+        return io;
+    struct bench_lane *lane = &o->lanes[io->file];
+    uint64_t bytes = o->block_bytes[io->direction], at;
+    if (o->mapped) {
+        at = take_block(o, lane, io) * bytes;
     } else {
-        at = lane->next[direction];
+        at = lane->next[io->direction];
         if (at + bytes > lane->span.bytes)
             at = 0;
-        lane->next[direction] = at + bytes;
+        lane->next[io->direction] = at + bytes;
     }
-    *io = (struct bench_io){
-        .offset = lane->span.start + at,
-        .file = file,
-        .direction = direction,
-    };
+    io->offset = lane->span.start + at;
+    return io;
 }

@@ -42,20 +42,27 @@ struct bench_lane {
     struct bench_map map[BENCH_DIRECTIONS];
 };
 
+/* One I/O, drawn ahead of its use: a map is larger than the cache, and its word can be fetched meanwhile. */
+struct bench_io {
+    uint64_t offset; /* of a mapped one that is still ahead: the block to try first */
+    uint32_t file;
+    uint32_t direction; /* enum bench_direction */
+};
+
+enum {
+    BENCH_IOS_AHEAD = 8
+}; /* a power of two; a miss takes as long as three or four I/Os are prepared */
+
 struct bench_offsets {
+    struct bench_io ahead[BENCH_IOS_AHEAD];
+    uint32_t current;          /* which of them is in use: the oldest */
+    uint32_t lane_count, lane; /* lane: of the next draw */
     struct bench_lane *lanes;
-    unsigned lane_count, lane;
     uint64_t block_bytes[BENCH_DIRECTIONS];
     uint64_t state;      /* of the random numbers */
     uint32_t read_below; /* a mix reads when 32 random bits are below this */
+    uint32_t only;       /* direction of what is no mix */
     bool mixed, random, mapped, shared_map;
-    enum bench_direction only;
-};
-
-struct bench_io {
-    uint64_t offset;
-    unsigned file;
-    enum bench_direction direction;
 };
 
 /* For COUNT files of which SPANS are worked on in turn; each span holds at least one block of each direction that JOB
@@ -68,7 +75,7 @@ void bench_offsets_rewind(struct bench_offsets *offsets);
 /* 64 random bits, the next of those that STATE was seeded for. */
 uint64_t bench_random(uint64_t *state);
 
-/* The next one; *IO holds what the caller fills its request from. The length is block_bytes[io->direction]. */
-void bench_offsets_next(struct bench_offsets *offsets, struct bench_io *io);
+/* The next one, good until the call after; its length is block_bytes[direction]. */
+const struct bench_io *bench_offsets_next(struct bench_offsets *offsets);
 
 #endif

@@ -170,6 +170,14 @@ static uint64_t larger_block(const struct bench_job *job)
     return largest;
 }
 
+static uint64_t smaller_block(const struct bench_job *job)
+{
+    uint64_t read = job->block_bytes[BENCH_READ], write = job->block_bytes[BENCH_WRITE];
+    if (!job->does[BENCH_READ] || !job->does[BENCH_WRITE])
+        return larger_block(job);
+    return read < write ? read : write;
+}
+
 static uint64_t span_start(const struct bench_instance *in, const struct bench_target *target)
 {
     const struct bench_job *job = in->job;
@@ -226,7 +234,8 @@ static int plan_instance(struct bench_plan *plan, struct bench_instance *in)
     uint64_t total = 0;
     for (unsigned i = 0; !err && i < in->file_count; i++) {
         err = size_span(plan, in, i);
-        total += in->spans[i].bytes;
+        /* the rest behind the last whole block is not transferred */
+        total += in->spans[i].bytes / smaller_block(job) * smaller_block(job);
         mark_target(in->targets[i], job);
     }
     if (err)

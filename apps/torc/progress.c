@@ -41,7 +41,7 @@ static uint64_t seconds_left(const struct bench_run *run, uint64_t now)
         if (run->running[i] && job->runtime_ns && end > now && end - now > left)
             left = end - now;
     }
-    return (left + TORC_SEC / 2) / TORC_SEC;
+    return (left + TORC_SEC - 1) / TORC_SEC;
 }
 
 static void print_line(const struct bench_run *run, struct totals rate, uint64_t left)
@@ -55,8 +55,10 @@ static void print_line(const struct bench_run *run, struct totals rate, uint64_t
     fprintf(stderr, "\rtorc bench: %s", name);
     if (run->running_count > 1)
         fprintf(stderr, " and %u more", run->running_count - 1);
-    fprintf(stderr, ": %s IOPS, %s", bench_format(rate.ios, 3, false, "").text,
-            bench_format(rate.bytes, 3, true, "B/s").text);
+    struct bench_text bytes = bench_format(rate.bytes, 3, true, "B/s");
+    int digits = (int)strspn(bytes.text, "0123456789.");
+    fprintf(stderr, ": %s IOPS, %.*s %s", bench_format(rate.ios, 3, false, "").text, digits,
+            bytes.text, bytes.text + digits);
     if (left)
         fprintf(stderr, ", %" PRIu64 " s left", left);
     fputs("\033[K", stderr);

@@ -124,7 +124,7 @@ static void print_direction(const struct bench_report *report, const struct benc
     if (!s->ios)
         return;
     uint64_t rate = (uint64_t)bench_per_second(s->bytes, s->runtime_ns);
-    fprintf(out, "%7s: IOPS=%s, BW=%s (%s)(%s/%" PRIu64 "msec)%s\n",
+    fprintf(out, "  %s: IOPS=%s, BW=%s (%s)(%s/%" PRIu64 "msec)%s\n",
             direction == BENCH_READ ? "read" : "write",
             bench_format((uint64_t)bench_per_second(s->ios, s->runtime_ns), DIGITS, false, "").text,
             rate_text(rate, true).text, rate_text(rate, false).text,

@@ -64,6 +64,7 @@ static void begins(void *context, const struct bench_instance *instance)
 {
     struct bench_run *run = context;
     size_t index = (size_t)(instance - run->plan->instances);
+    run->began = true;
     charge(run);
     if (!run->running[index])
         run->running_count++;
@@ -118,7 +119,9 @@ static int run_waves(struct bench_run *run, struct bench_worker *workers)
     for (run->wave = 0; run->wave <= last && !err; run->wave++)
         err = run_wave(run, workers);
     torc_scope_cancel(&progress);
-    torc_scope_join(&progress);
+    int joined = torc_scope_join(&progress);
+    if (!err)
+        err = joined;
     /* Interrupted is not failed: what was measured until then is reported. */
     return err == -ECANCELED ? 0 : err;
 }
@@ -161,6 +164,7 @@ static struct torc_config configure(const struct bench_plan *plan)
         .ring_entries = entries,
         .files_max = files,
         .buffers_max = buffers > 64 ? buffers : 0,
+        .no_stall_report = true, /* filling and pinning gigabytes of buffers takes its time */
     };
 }
 

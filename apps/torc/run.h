@@ -18,6 +18,7 @@ struct bench_run {
     unsigned wave;
     struct rusage charged; /* processor time up to here has been divided among the jobs */
     struct bench_engine_env env;
+    bool began; /* something was measured */
     int error;
 };
 
