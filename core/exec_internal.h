@@ -161,6 +161,16 @@ static inline void torci_fiber_ready(struct torci_exec *exec, struct torci_fiber
         torci_queue_activate(exec, queue);
 }
 
+/* The end of a wait that is linked nowhere (any more): its task is ready, and nothing can interrupt this wait now. */
+static inline void torci_wait_finish(struct torci_exec *exec, struct torci_wait *wait, int result)
+{
+    struct torci_fiber *fiber = wait->fiber;
+    TORC_ASSERT(fiber->wait == wait); /* parked, and not woken twice */
+    wait->result = result;
+    fiber->wait = NULL;
+    torci_fiber_ready(exec, fiber);
+}
+
 /* The running task of this thread's executor; there must be one: only tasks block. */
 static inline struct torci_fiber *torci_fiber_self(void)
 {

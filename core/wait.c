@@ -33,14 +33,10 @@ int torci_wait_pending(void)
 void torci_wait_wake(struct torci_wait *wait, int result)
 {
     struct torci_wait *first = wait->siblings;
-    struct torci_fiber *fiber = wait->fiber;
-    TORC_ASSERT(fiber->wait == first); /* parked, and not woken twice */
     for (uint32_t i = 0; i < first->sibling_count; i++) {
         torci_list_unlink(&first[i].link);
         if (&first[i] == wait)
             first->winner = i;
     }
-    first->result = result;
-    fiber->wait = NULL;
-    torci_fiber_ready(torci_this, fiber);
+    torci_wait_finish(torci_this, first, result);
 }

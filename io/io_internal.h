@@ -89,9 +89,8 @@ int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
 int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-/* What a completion means to the op it belongs to. */
-void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
-                       uint32_t flags);
+/* Hands every completion that has come to its op. Whether there were any. */
+bool torci_op_reap(struct torci_io *io, struct torci_ring *ring);
 /* Once a turn, after reaping: tries again what found no room, and wakes the tasks that wait for some. */
 void torci_op_retry(struct torci_io *io);
 

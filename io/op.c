@@ -132,7 +132,8 @@ static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struc
 static inline __attribute__((always_inline)) int begin(struct torci_ring *ring, struct torc_op *op,
                                                        struct io_uring_sqe **sqe)
 {
-    if (TORC_LIKELY(!torci_wait_pending() && torci_ring_pending(ring) < ring->sq_entries)) {
+    if (TORC_LIKELY(!torci_fiber_self()->interrupt &&
+                    torci_ring_pending(ring) < ring->sq_entries)) {
         *sqe = take(ring, op, NULL);
         return 0;
     }
@@ -180,7 +181,7 @@ int torc_op_wait(struct torc_op *op)
 }
 
 /* One of the completions that a task waits for has come. */
-static inline void one_came(struct torci_op_wait *waiting)
+static inline void one_came(struct torci_io *io, struct torci_op_wait *waiting)
 {
     /* the op is done while its cancel has not even been queued: nobody will answer that */
     if (TORC_UNLIKELY(waiting->retrying)) {
@@ -189,15 +190,15 @@ static inline void one_came(struct torci_op_wait *waiting)
         waiting->with_kernel--;
     }
     if (--waiting->with_kernel == 0)
-        torci_wait_wake(&waiting->wait, waiting->op->result);
+        torci_wait_finish(&io->exec, &waiting->wait, waiting->op->result);
 }
 
-void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
-                       uint32_t flags)
+/* What a completion means to the op it belongs to. */
+static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data,
+                            int result, uint32_t flags)
 {
-    (void)io;
     torci_ledger_complete(ring->ledger, user_data, flags);
-    if (!(flags & IORING_CQE_F_MORE))
+    if (TORC_LIKELY(!(flags & IORING_CQE_F_MORE)))
         ring->in_flight--;
     struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
@@ -207,11 +208,31 @@ void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t us
         if (op->done)
             op->done(op, result, flags);
         else
-            one_came(op->wait);
+            one_came(io, op->wait);
         break;
-    case TORCI_TAG_CANCEL: one_came(op->wait); break;
+    case TORCI_TAG_CANCEL: one_came(io, op->wait); break;
     default: break;
     }
+}
+
+bool torci_op_reap(struct torci_io *io, struct torci_ring *ring)
+{
+    uint32_t head = *ring->cq_head;
+    /* pairs with the kernel's release after it has written the entries */
+    uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+    if (head == tail)
+        return false;
+    do {
+        struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
+        uint64_t user_data = cqe->user_data;
+        int result = cqe->res;
+        uint32_t flags = cqe->flags;
+        /* pairs with the kernel's acquire of the head: the entry was read before. Given back one by one, since a
+         * completion function may submit and so make room necessary. */
+        __atomic_store_n(ring->cq_head, ++head, __ATOMIC_RELEASE);
+        complete(io, ring, user_data, result, flags);
+    } while (head != tail);
+    return true;
 }
 
 void torc_batch_init(struct torc_batch *batch)
