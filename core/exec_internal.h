@@ -8,6 +8,7 @@
 
 #include "core/context.h"
 #include "core/host_internal.h"
+#include "core/park.h"
 #include "core/queue.h"
 #include "core/stack_internal.h"
 #include "core/task.h"
@@ -19,7 +20,7 @@ struct torci_fiber {
     _Alignas(64) struct torci_context context; /* context.ip is NULL until the first run */
     struct torci_fiber *next_free;
     struct torc_queue *queue;
-    struct torci_wait *wait; /* what it is parked on; NULL while ready or running */
+    struct torci_park *park; /* what it is parked on; NULL while ready or running */
     int16_t interrupt;       /* what a blocking call returns now: 0, -ECANCELED, -ETIMEDOUT */
     uint8_t stack_class;
     bool cancelled, named;
@@ -161,13 +162,13 @@ static inline void torci_fiber_ready(struct torci_exec *exec, struct torci_fiber
         torci_queue_activate(exec, queue);
 }
 
-/* The end of a wait that is linked nowhere (any more): its task is ready, and nothing can interrupt this wait now. */
-static inline void torci_wait_finish(struct torci_exec *exec, struct torci_wait *wait, int result)
+/* The end of a wait that stands in no line (any more): its task is ready, and nothing can interrupt it now. */
+static inline void torci_park_finish(struct torci_exec *exec, struct torci_park *park, int result)
 {
-    struct torci_fiber *fiber = wait->fiber;
-    TORC_ASSERT(fiber->wait == wait); /* parked, and not woken twice */
-    wait->result = result;
-    fiber->wait = NULL;
+    struct torci_fiber *fiber = park->fiber;
+    TORC_ASSERT(fiber->park == park); /* parked, and not woken twice */
+    park->result = result;
+    fiber->park = NULL;
     torci_fiber_ready(exec, fiber);
 }
 

@@ -13,18 +13,9 @@
 
 #include <errno.h>
 
+#include "core/switch_internal.h"
 #include "io/io_internal.h"
 #include "io/ledger_internal.h"
-
-/* What a waiting task's op points to; on the task's stack. */
-struct torci_op_wait {
-    struct torci_wait wait;
-    struct torc_op *op;
-    struct torci_ring *ring;
-    uint32_t with_kernel;    /* completions to come: the op's, the cancel's */
-    bool retrying;           /* the cancel has not been queued yet: in io.cancel_retry */
-    struct torci_link retry; /* valid while so */
-};
 
 /* The hot path of every operation; the compiler makes a copy for each of its few callers. */
 static inline __attribute__((always_inline)) struct io_uring_sqe *
@@ -73,29 +64,28 @@ int torc_op_cancel(struct torc_op *op)
     return queue_cancel(&torci_io_this()->ring, op, TORCI_TAG_NONE);
 }
 
-static void interrupted(struct torci_wait *wait, int reason)
+static void interrupted(struct torci_park *park, int reason)
 {
     (void)reason;
-    struct torci_op_wait *waiting = TORC_CONTAINER_OF(wait, struct torci_op_wait, wait);
+    struct torc_op *op = TORC_CONTAINER_OF(park, struct torc_op, park);
     struct torci_io *io = torci_io_this();
-    if (waiting->ring != &io->ring)
+    if (op->ring != &io->ring)
         return; /* polled reads and writes can't be cancelled, and don't take long */
-    waiting->with_kernel++;
-    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL)) {
-        waiting->retrying = true;
-        torci_list_push_back(&io->cancel_retry, &waiting->retry);
+    op->with_kernel++;
+    if (queue_cancel(op->ring, op, TORCI_TAG_CANCEL)) {
+        op->retrying = true;
+        torci_list_push_back(&io->cancel_retry, &op->retry);
     }
 }
 
 static void retry_cancels(struct torci_io *io)
 {
     while (!torci_list_is_empty(&io->cancel_retry)) {
-        struct torci_op_wait *waiting =
-            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_op_wait, retry);
-        if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
+        struct torc_op *op = TORC_CONTAINER_OF(io->cancel_retry.next, struct torc_op, retry);
+        if (queue_cancel(op->ring, op, TORCI_TAG_CANCEL))
             return;
-        torci_list_unlink(&waiting->retry);
-        waiting->retrying = false;
+        torci_list_unlink(&op->retry);
+        op->retrying = false;
     }
 }
 
@@ -153,20 +143,16 @@ int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
 static inline __attribute__((always_inline)) int wait_on(struct torci_ring *ring,
                                                          struct torc_op *op)
 {
-    struct torci_op_wait waiting;
-    waiting.wait.fiber = torci_this->current;
-    waiting.wait.interrupt = interrupted;
-    waiting.wait.reason = 0;
-    waiting.wait.siblings = &waiting.wait;
-    waiting.wait.sibling_count = 0; /* in no line: only the completion finds it */
-    waiting.op = op;
-    waiting.ring = ring;
-    waiting.with_kernel = 1;
-    waiting.retrying = false;
-    op->wait = &waiting;
-    int result = torci_wait_park(&waiting.wait);
-    if (TORC_UNLIKELY(waiting.wait.reason != 0) && (result == -ECANCELED || result == -EINTR))
-        return waiting.wait.reason;
+    struct torci_exec *exec = torci_this;
+    op->park.fiber = exec->current;
+    op->park.interrupt = interrupted;
+    op->park.reason = 0;
+    op->ring = ring;
+    op->with_kernel = 1;
+    op->retrying = false;
+    int result = torci_park_here(exec, &op->park);
+    if (TORC_UNLIKELY(op->park.reason != 0) && (result == -ECANCELED || result == -EINTR))
+        return op->park.reason;
     return result;
 }
 
@@ -181,16 +167,16 @@ int torc_op_wait(struct torc_op *op)
 }
 
 /* One of the completions that a task waits for has come. */
-static inline void one_came(struct torci_io *io, struct torci_op_wait *waiting)
+static inline void one_came(struct torci_io *io, struct torc_op *op)
 {
     /* the op is done while its cancel has not even been queued: nobody will answer that */
-    if (TORC_UNLIKELY(waiting->retrying)) {
-        torci_list_unlink(&waiting->retry);
-        waiting->retrying = false;
-        waiting->with_kernel--;
+    if (TORC_UNLIKELY(op->retrying)) {
+        torci_list_unlink(&op->retry);
+        op->retrying = false;
+        op->with_kernel--;
     }
-    if (--waiting->with_kernel == 0)
-        torci_wait_finish(&io->exec, &waiting->wait, waiting->op->result);
+    if (--op->with_kernel == 0)
+        torci_park_finish(&io->exec, &op->park, op->park.result);
 }
 
 /* What a completion means to the op it belongs to. */
@@ -203,14 +189,15 @@ static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64
     struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
     case TORCI_TAG_OP:
-        op->result = result;
-        op->flags = flags;
-        if (op->done)
+        if (op->done) {
             op->done(op, result, flags);
-        else
-            one_came(io, op->wait);
+        } else {
+            op->park.result = result;
+            op->flags = flags;
+            one_came(io, op);
+        }
         break;
-    case TORCI_TAG_CANCEL: one_came(io, op->wait); break;
+    case TORCI_TAG_CANCEL: one_came(io, op); break;
     default: break;
     }
 }
