@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way out of a task, inline: for switch.c and for the one other place where a task parks so often that a call
- * counts, the wait for a ring operation. Whoever uses it is opaque to its own callers: an exported function of an object
- * without LTO and without static variables.
+ * The way out of a task, for the functions that a switch stands between: switch.c, and the wait for a ring operation,
+ * which happens so often that a call more counts.
  */
 #ifndef TORC_CORE_SWITCH_INTERNAL_H
 #define TORC_CORE_SWITCH_INTERNAL_H
@@ -49,16 +48,14 @@ torci_way_out(struct torci_exec *exec, struct torci_fiber *self)
     return to;
 }
 
-/* Parks the running task, which is not interrupted yet, until torci_park_finish. Its result. */
-static inline __attribute__((always_inline)) int torci_park_here(struct torci_exec *exec,
-                                                                 struct torci_park *park)
+/* Parks the running task, which is not interrupted yet, until torci_park_finish. The switch is the caller's. */
+static inline __attribute__((always_inline)) struct torci_switch
+torci_park_begin(struct torci_exec *exec, struct torci_park *park)
 {
     struct torci_fiber *self = park->fiber;
     TORC_DEBUG_ASSERT(self == exec->current && !self->park && !self->interrupt);
     self->park = park;
-    torci_context_switch(&self->context, torci_way_out(exec, self));
-    torci_sanitizer_arrive(exec, self, false);
-    return park->result;
+    return (struct torci_switch){&self->context, torci_way_out(exec, self)};
 }
 
 #endif

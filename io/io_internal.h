@@ -83,10 +83,9 @@ static inline bool torci_ring_has_op(const struct torci_io *io, unsigned opcode)
  * queues, and nothing else. */
 struct torci_ring *torci_io_poll_ring(struct torci_io *io);
 
-/* torc_op_begin and torc_op_wait on one of the rings. What is on the polled one can't be cancelled. */
+/* torc_op_begin on one of the rings. What is on the polled one can't be cancelled. */
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 /* Hands every completion that has come to its op. Whether there were any. */

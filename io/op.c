@@ -25,6 +25,7 @@ take(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done)
     if (TORC_UNLIKELY(!sqe))
         return NULL;
     op->done = done;
+    op->ring = ring;
     sqe->user_data = (uint64_t)(uintptr_t)op;
     ring->in_flight++;
     return sqe;
@@ -140,30 +141,29 @@ int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
     return begin(&torci_io_this()->ring, op, sqe);
 }
 
-static inline __attribute__((always_inline)) int wait_on(struct torci_ring *ring,
-                                                         struct torc_op *op)
+TORCI_NO_TSAN struct torci_switch torci_op_wait_begin(struct torc_op *op)
 {
     struct torci_exec *exec = torci_this;
     op->park.fiber = exec->current;
     op->park.interrupt = interrupted;
     op->park.reason = 0;
-    op->ring = ring;
     op->with_kernel = 1;
     op->retrying = false;
-    int result = torci_park_here(exec, &op->park);
+    return torci_park_begin(exec, &op->park);
+}
+
+TORCI_NO_TSAN int torci_op_wait_end(struct torc_op *op)
+{
+    torci_sanitizer_arrive(torci_this, op->park.fiber, false);
+    int result = op->park.result;
     if (TORC_UNLIKELY(op->park.reason != 0) && (result == -ECANCELED || result == -EINTR))
         return op->park.reason;
     return result;
 }
 
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op)
+int torc_op_await(struct torc_op *op)
 {
-    return wait_on(ring, op);
-}
-
-int torc_op_wait(struct torc_op *op)
-{
-    return wait_on(&torci_io_this()->ring, op);
+    return torc_op_wait(op);
 }
 
 /* One of the completions that a task waits for has come. */
