@@ -132,6 +132,11 @@ bool torc_should_yield(void)
     return true;
 }
 
+size_t torc_stack_high_water(void)
+{
+    return torci_stacks_high_water(&torci_this->stacks);
+}
+
 const struct torci_fiber *torci_exec_find_overflow(const struct torci_exec *exec,
                                                    const void *address)
 {

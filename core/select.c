@@ -102,7 +102,10 @@ static int poll_cases(struct torc_case *cases, uint32_t count, uint32_t start)
 static void time_is_up(struct torci_timer *timer)
 {
     struct selection *selection = TORC_CONTAINER_OF(timer, struct selection, timer);
-    torci_wait_wake(&selection->waits[selection->timeout_index], 0);
+    struct torci_park *park = &selection->waits[0].park;
+    /* another case has won, or an interruption, in this very turn: awake already, and about to disarm the timer */
+    if (park->fiber->park == park)
+        torci_wait_wake(&selection->waits[selection->timeout_index], 0);
 }
 
 static void interrupted(struct torci_park *park, int reason)

@@ -152,6 +152,18 @@ TORCI_NO_SANITIZE size_t torci_stack_high_water(const struct torci_stack *stack)
     return (size_t)(top - at);
 }
 
+size_t torci_stacks_high_water(const struct torci_stacks *stacks)
+{
+    size_t most = 0;
+    for (const struct torci_stack_slab *slab = stacks->slabs; slab; slab = slab->next)
+        for (uint32_t i = 0; i < slab->carved; i++) {
+            size_t used =
+                torci_stack_high_water(descriptor(slab_stack_low(slab, i), slab->stack_class));
+            most = used > most ? used : most;
+        }
+    return most;
+}
+
 const struct torci_stack *torci_stacks_find_guard(const struct torci_stacks *stacks,
                                                   const void *address)
 {

@@ -69,6 +69,8 @@ void torci_stacks_put(struct torci_stacks *stacks, struct torci_stack *stack);
 
 /* The most bytes that any task has ever used of this stack, to the word: stacks start zeroed and are never cleaned. */
 size_t torci_stack_high_water(const struct torci_stack *stack);
+/* The most of all. */
+size_t torci_stacks_high_water(const struct torci_stacks *stacks);
 /* The stack whose guard page holds ADDRESS, or NULL. Async-signal-safe. */
 const struct torci_stack *torci_stacks_find_guard(const struct torci_stacks *stacks,
                                                   const void *address);

@@ -31,20 +31,17 @@ static TORCI_NO_TSAN void fiber_entry(void)
         struct torci_fiber *fiber = exec->current;
         struct torci_stack *stack = fiber->stack;
         torci_fiber_finish(exec, fiber, fiber->fn(fiber->arg));
-        struct torci_context *to = torci_choose_next(exec, exec->running);
-        struct torci_fiber *next = exec->current;
-        if (!to->ip && next->stack_class == stack->stack_class) {
+        struct torci_fiber *next = torci_choose_next(exec, exec->running);
+        if (next && !next->context.ip && next->stack_class == stack->stack_class) {
             exec->stacks.reserved[stack->stack_class]--;
             next->stack = stack;
             stack->fiber = next;
-            to->ip = stack; /* has begun; its first switch writes the truth */
+            next->context.ip = stack; /* has begun; its first switch writes the truth */
             continue;
         }
         torci_stacks_put(&exec->stacks, stack);
-        if (!to->ip)
-            torci_bind_stack(exec, next);
+        struct torci_context *to = torci_context_of(exec, next), gone;
         torci_sanitizer_leave(exec, next, NULL);
-        struct torci_context gone;
         torci_context_switch(&gone, to);
         __builtin_unreachable();
     }
@@ -84,10 +81,9 @@ TORCI_NO_TSAN void torci_switch_to_tasks(struct torci_exec *exec, struct torc_qu
 {
     exec->running = queue;
     exec->budget = exec->burst;
-    struct torci_context *to = torci_choose_next(exec, queue);
-    if (!to->ip)
-        torci_bind_stack(exec, exec->current);
-    torci_sanitizer_leave(exec, exec->current, &exec->loop_save);
+    struct torci_fiber *next = torci_choose_next(exec, queue);
+    struct torci_context *to = torci_context_of(exec, next);
+    torci_sanitizer_leave(exec, next, &exec->loop_save);
     torci_context_switch(&exec->loop, to);
     torci_switch_end();
     exec->running = NULL;

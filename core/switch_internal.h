@@ -21,17 +21,27 @@ static inline struct torci_fiber *torci_take_first(struct torc_queue *queue)
     return queue->ready[head & queue->mask];
 }
 
-/* Makes the next task of the queue the running one, or nobody if it is the loop's turn. Where to go. */
-static inline struct torci_context *torci_choose_next(struct torci_exec *exec,
-                                                      struct torc_queue *queue)
+/* Makes the next task of the queue the running one, or nobody if it is the loop's turn. */
+static inline struct torci_fiber *torci_choose_next(struct torci_exec *exec,
+                                                    struct torc_queue *queue)
 {
-    if (TORC_UNLIKELY(torci_queue_is_empty(queue) || !exec->budget)) {
-        exec->current = NULL;
-        return &exec->loop;
+    struct torci_fiber *next = NULL;
+    if (TORC_LIKELY(!torci_queue_is_empty(queue) && exec->budget)) {
+        exec->budget--;
+        next = torci_take_first(queue);
     }
-    exec->budget--;
-    struct torci_fiber *next = torci_take_first(queue);
     exec->current = next;
+    return next;
+}
+
+/* Where NEXT, which may be the loop, goes on. */
+static inline struct torci_context *torci_context_of(struct torci_exec *exec,
+                                                     struct torci_fiber *next)
+{
+    if (TORC_UNLIKELY(!next))
+        return &exec->loop;
+    if (TORC_UNLIKELY(!next->context.ip))
+        torci_bind_stack(exec, next);
     return &next->context;
 }
 
@@ -40,10 +50,9 @@ static inline struct torci_context *torci_choose_next(struct torci_exec *exec,
 static inline __attribute__((always_inline)) struct torci_context *
 torci_way_out(struct torci_exec *exec, struct torci_fiber *self)
 {
-    struct torci_context *to = torci_choose_next(exec, exec->running);
-    if (TORC_UNLIKELY(!to->ip))
-        torci_bind_stack(exec, exec->current);
-    torci_sanitizer_leave(exec, exec->current, &self->stack->sanitizer_save);
+    struct torci_fiber *next = torci_choose_next(exec, exec->running);
+    struct torci_context *to = torci_context_of(exec, next);
+    torci_sanitizer_leave(exec, next, &self->stack->sanitizer_save);
     return to;
 }
 

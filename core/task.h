@@ -62,7 +62,7 @@ struct torc_task {
 };
 
 struct torc_task_options {
-    const char *name; /* for reports; copied; NULL: the function's scope has no name, "task" */
+    const char *name; /* for reports; copied; NULL: "task" */
     size_t
         stack_bytes; /* 0: the executor's default; rounded up to a power of two, at most 16 MiB */
     struct torc_queue *queue; /* NULL: the spawner's */
@@ -111,6 +111,10 @@ int torc_task_check(void) TORC_MUST_CHECK;
 /* The running task's name; "loop" outside of any. The pointer is good until the task ends or is renamed. */
 const char *torc_task_name(void);
 void torc_task_set_name(const char *name);
+
+/* The most bytes of a stack that any task of this executor has used so far, to the word. Looks through all stacks: for
+ * tests, and to choose torc_config.stack_bytes. */
+size_t torc_stack_high_water(void);
 
 /* Task-local slots: a key is good on every task of this executor; a task starts with NULL in each. */
 struct torc_local {

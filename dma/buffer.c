@@ -204,9 +204,7 @@ int torc_buffer_try_get(struct torc_buffer_pool *pool, size_t size_bytes,
 
 int torc_buffer_get(struct torc_buffer_pool *pool, size_t size_bytes, struct torc_buffer **buffer)
 {
-    int err = torci_wait_pending();
-    if (!err)
-        err = torc_buffer_try_get(pool, size_bytes, buffer);
+    int err = torc_buffer_try_get(pool, size_bytes, buffer);
     if (err != -ENOBUFS)
         return err;
     struct torci_wait wait;

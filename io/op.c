@@ -176,6 +176,7 @@ TORCI_NO_TSAN int torci_op_wait_end(struct torc_op *op)
 {
     struct torci_exec *exec = torci_this;
     struct torci_fiber *self = exec->current;
+    TORC_ASSERT(self != NULL);
     torci_sanitizer_arrive(exec, self, false);
     op->flags = self->operation.flags;
     int result = self->operation.park.result, reason = self->operation.park.reason;

@@ -116,7 +116,7 @@ static inline void torc_batch_done(struct torc_batch *batch)
 /* Inline as torc_yield is, and for the same reasons (core/context.h). */
 struct torci_switch torci_op_wait_begin(struct torc_op *op);
 int torci_op_wait_end(struct torc_op *op);
-static inline int torc_op_wait(struct torc_op *op)
+static inline TORC_MUST_CHECK int torc_op_wait(struct torc_op *op)
 {
     struct torci_switch way = torci_op_wait_begin(op);
     torci_context_switch(way.from, way.to);

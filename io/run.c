@@ -107,11 +107,11 @@ static void watch_stall(void)
     if (n & (n - 1))
         return;
     char line[LINE_MAX];
+    unsigned long long stalled_ms = io->config.stall_ns * n / TORC_MS;
     snprintf(line, sizeof line,
-             "torc: task \"%s\" has not yielded for %llu ms of CPU time: call torc_yield, or move "
-             "the work to torc_blocking; it is at:",
-             fiber->named ? fiber->name : "task",
-             (unsigned long long)((n + 1) * (io->config.stall_ns / TORC_MS)));
+             "torc: task \"%s\" has not yielded for more than %llu ms of CPU time: call "
+             "torc_yield, or move the work to torc_blocking; it is at:",
+             fiber->named ? fiber->name : "task", stalled_ms);
     say(io->kernel, line);
     io->kernel->backtrace(io->kernel->host.context);
 }
@@ -204,8 +204,11 @@ static int enter_thread(struct torci_io *io)
     int cpu = io->kernel->thread_enter(io->kernel->host.context, io->config.cpu_plus_1 - 1,
                                        describe_fault);
     if (cpu < 0) {
-        snprintf(line, sizeof line, "torc: CPU %d is not one that this process may use: errno %d",
-                 io->config.cpu_plus_1 - 1, -cpu);
+        if (io->config.cpu_plus_1)
+            snprintf(line, sizeof line, "torc: CPU %d is not one that this process may use",
+                     io->config.cpu_plus_1 - 1);
+        else
+            snprintf(line, sizeof line, "torc: this thread can't be prepared: errno %d", -cpu);
         say(io->kernel, line);
         return cpu;
     }
