@@ -8,23 +8,43 @@
  *         | interrupt: a cancel is queued
  *         v
  *     in flight, cancel in flight --CQE--> one of the two left --CQE--> done
+ *         ^                                   |
+ *         '------ a pause, another cancel ----' the operation is left, and the cancel had missed it
  */
 #include "io/op.h"
 
 #include <errno.h>
 
+#include "core/time.h"
 #include "io/io_internal.h"
 #include "io/ledger_internal.h"
+
+enum {
+    CANCEL_PAUSE_MIN_NS = 100 * 1000, /* doubled each time */
+    CANCEL_PAUSE_MAX_NS = 100 * 1000 * 1000,
+};
+
+enum retry {
+    RETRY_NONE,
+    RETRY_ROOM,  /* the cancel has found no room: in io.cancel_retry */
+    RETRY_PAUSE, /* the cancel has missed: the timer is armed */
+};
 
 /* What a waiting task's op points to; on the task's stack. */
 struct torci_op_wait {
     struct torci_wait wait;
     struct torc_op *op;
     struct torci_ring *ring;
-    uint32_t with_kernel;    /* completions to come: the op's, the cancel's */
-    bool retrying;           /* the cancel has not been queued yet: in io.cancel_retry */
-    struct torci_link retry; /* valid while so */
+    uint32_t with_kernel; /* completions to come: the op's, the cancel's */
+    uint8_t retry;        /* enum retry */
+    /* Set when the task is interrupted. */
+    struct torci_link room;
+    struct torci_timer pause;
+    uint64_t pause_ns;
 };
+
+/* What op->wait is when the operation has ended before its task came to wait. */
+static struct torci_op_wait ended_early;
 
 /* The hot path of every operation; the compiler makes a copy for each of its few callers. */
 static inline __attribute__((always_inline)) struct io_uring_sqe *
@@ -34,6 +54,7 @@ take(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done)
     if (TORC_UNLIKELY(!sqe))
         return NULL;
     op->done = done;
+    op->wait = NULL;
     sqe->user_data = (uint64_t)(uintptr_t)op;
     ring->in_flight++;
     return sqe;
@@ -73,29 +94,41 @@ int torc_op_cancel(struct torc_op *op)
     return queue_cancel(&torci_io_this()->ring, op, TORCI_TAG_NONE);
 }
 
+static void cancel(struct torci_op_wait *waiting)
+{
+    waiting->with_kernel++;
+    waiting->retry = RETRY_NONE;
+    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL)) {
+        waiting->retry = RETRY_ROOM;
+        torci_list_push_back(&torci_io_this()->cancel_retry, &waiting->room);
+    }
+}
+
+static void pause_is_over(struct torci_timer *timer)
+{
+    cancel(TORC_CONTAINER_OF(timer, struct torci_op_wait, pause));
+}
+
 static void interrupted(struct torci_wait *wait, int reason)
 {
     (void)reason;
     struct torci_op_wait *waiting = TORC_CONTAINER_OF(wait, struct torci_op_wait, wait);
-    struct torci_io *io = torci_io_this();
-    if (waiting->ring != &io->ring)
+    if (waiting->ring != &torci_io_this()->ring)
         return; /* polled reads and writes can't be cancelled, and don't take long */
-    waiting->with_kernel++;
-    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL)) {
-        waiting->retrying = true;
-        torci_list_push_back(&io->cancel_retry, &waiting->retry);
-    }
+    torci_timer_init(&waiting->pause, pause_is_over);
+    waiting->pause_ns = CANCEL_PAUSE_MIN_NS;
+    cancel(waiting);
 }
 
 static void retry_cancels(struct torci_io *io)
 {
     while (!torci_list_is_empty(&io->cancel_retry)) {
         struct torci_op_wait *waiting =
-            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_op_wait, retry);
+            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_op_wait, room);
         if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
             return;
-        torci_list_unlink(&waiting->retry);
-        waiting->retrying = false;
+        torci_list_unlink(&waiting->room);
+        waiting->retry = RETRY_NONE;
     }
 }
 
@@ -152,6 +185,8 @@ int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
 static inline __attribute__((always_inline)) int wait_on(struct torci_ring *ring,
                                                          struct torc_op *op)
 {
+    if (TORC_UNLIKELY(op->wait != NULL))
+        return op->result; /* the task has waited for another one in between, and this has ended */
     struct torci_op_wait waiting;
     waiting.wait.fiber = torci_this->current;
     waiting.wait.interrupt = interrupted;
@@ -161,7 +196,7 @@ static inline __attribute__((always_inline)) int wait_on(struct torci_ring *ring
     waiting.op = op;
     waiting.ring = ring;
     waiting.with_kernel = 1;
-    waiting.retrying = false;
+    waiting.retry = RETRY_NONE;
     op->wait = &waiting;
     int result = torci_wait_park(&waiting.wait);
     if (TORC_UNLIKELY(waiting.wait.reason != 0) && (result == -ECANCELED || result == -EINTR))
@@ -179,17 +214,50 @@ int torc_op_wait(struct torc_op *op)
     return wait_on(&torci_io_this()->ring, op);
 }
 
-/* One of the completions that a task waits for has come. */
-static inline void one_came(struct torci_op_wait *waiting)
+static __attribute__((noinline)) void forget_retry(struct torci_op_wait *waiting)
 {
-    /* the op is done while its cancel has not even been queued: nobody will answer that */
-    if (TORC_UNLIKELY(waiting->retrying)) {
-        torci_list_unlink(&waiting->retry);
-        waiting->retrying = false;
-        waiting->with_kernel--;
+    if (waiting->retry == RETRY_ROOM) {
+        torci_list_unlink(&waiting->room);
+        waiting->with_kernel--; /* nobody will answer what has not even been queued */
+    } else {
+        torci_wheel_cancel(&torci_this->wheel, &waiting->pause);
     }
+    waiting->retry = RETRY_NONE;
+}
+
+/* A completion of an operation that a task waits for. One that is followed by others (a zero-copy send tells first how
+ * much it sent, and then that the buffer is free) leaves its result. */
+static inline void task_op_came(struct torc_op *op, int result, uint32_t flags)
+{
+    if (TORC_LIKELY(!(flags & IORING_CQE_F_NOTIF))) {
+        op->result = result;
+        op->flags = flags;
+    }
+    if (TORC_UNLIKELY(flags & IORING_CQE_F_MORE))
+        return;
+    struct torci_op_wait *waiting = op->wait;
+    if (TORC_UNLIKELY(!waiting)) {
+        op->wait = &ended_early;
+        return;
+    }
+    if (TORC_UNLIKELY(waiting->retry))
+        forget_retry(waiting);
     if (--waiting->with_kernel == 0)
+        torci_wait_wake(&waiting->wait, op->result);
+}
+
+/* The kernel does not find a request that is on its way from one place to another (behind a link, to a worker), and one
+ * that a worker has may go back to waiting after the cancel came by. So what has missed is repeated. */
+static void cancel_came(struct torci_op_wait *waiting, int result)
+{
+    if (--waiting->with_kernel == 0) {
         torci_wait_wake(&waiting->wait, waiting->op->result);
+    } else if (result == -ENOENT || result == -EALREADY) {
+        waiting->retry = RETRY_PAUSE;
+        torci_wheel_arm(&torci_this->wheel, &waiting->pause, torc_now_ns() + waiting->pause_ns);
+        if (waiting->pause_ns < CANCEL_PAUSE_MAX_NS)
+            waiting->pause_ns *= 2;
+    }
 }
 
 void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
@@ -202,14 +270,12 @@ void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t us
     struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
     case TORCI_TAG_OP:
-        op->result = result;
-        op->flags = flags;
         if (op->done)
             op->done(op, result, flags);
         else
-            one_came(op->wait);
+            task_op_came(op, result, flags);
         break;
-    case TORCI_TAG_CANCEL: one_came(op->wait); break;
+    case TORCI_TAG_CANCEL: cancel_came(op->wait, result); break;
     default: break;
     }
 }
@@ -219,10 +285,23 @@ void torc_batch_init(struct torc_batch *batch)
     *batch = (struct torc_batch){0};
 }
 
+/* The task is woken once, by the count or by an interruption: the other may follow before it runs. */
+static void batch_end_wait(struct torc_batch *batch, int result)
+{
+    struct torci_wait *wait = batch->wait;
+    batch->wait = NULL;
+    torci_wait_wake(wait, result);
+}
+
 void torci_batch_wake(struct torc_batch *batch)
 {
     if (batch->wait)
-        torci_wait_wake(batch->wait, 0);
+        batch_end_wait(batch, 0);
+}
+
+static void batch_interrupted(struct torci_wait *wait, int reason)
+{
+    batch_end_wait((struct torc_batch *)wait->value, reason);
 }
 
 int torc_batch_wait(struct torc_batch *batch, uint32_t wanted)
@@ -235,11 +314,12 @@ int torc_batch_wait(struct torc_batch *batch, uint32_t wanted)
         struct torci_io *io = torci_io_this();
         struct torci_wait wait;
         torci_wait_init(&wait);
+        wait.interrupt = batch_interrupted;
+        wait.value = batch;
         batch->wait = &wait;
         batch->wanted = wanted;
         io->batch = batch;
         int err = torci_wait_park(&wait);
-        batch->wait = NULL;
         batch->wanted = 0;
         if (io->batch == batch)
             io->batch = NULL;

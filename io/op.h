@@ -65,6 +65,8 @@ int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
  *     io_uring_prep_fsync(sqe, fd, 0);
  *     return torc_op_wait(&op);
  *
+ * Of a task that begins several before it waits for the first (a chain, after torc_op_reserve), each must be waited for.
+ *
  * begin: 0, -ECANCELED or -ETIMEDOUT if the task is interrupted (nothing was started); sleeps while the kernel takes no
  * more.
  * wait: the kernel's result; when the task is interrupted meanwhile the operation is cancelled and -ECANCELED or
