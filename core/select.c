@@ -102,7 +102,10 @@ static int poll_cases(struct torc_case *cases, uint32_t count, uint32_t start)
 static void time_is_up(struct torci_timer *timer)
 {
     struct selection *selection = TORC_CONTAINER_OF(timer, struct selection, timer);
-    torci_wait_wake(&selection->waits[selection->timeout_index], 0);
+    struct torci_wait *waits = selection->waits;
+    if (waits->fiber->wait ==
+        waits) /* no case won in this very turn, before the task could cancel us */
+        torci_wait_wake(&waits[selection->timeout_index], 0);
 }
 
 static void interrupted(struct torci_wait *wait, int reason)

@@ -25,7 +25,7 @@ static struct scripted_kernel *self_of(void *context)
 
 static uint64_t now_ns(void *context)
 {
-    return self_of(context)->now_ns;
+    return self_of(context)->now_ns += self_of(context)->step_ns;
 }
 
 static void *alloc_memory(void *context, size_t size)

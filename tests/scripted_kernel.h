@@ -54,6 +54,7 @@ struct scripted_kernel {
     struct torc_config config; /* for scripted_run */
 
     /* The script. */
+    uint64_t step_ns;  /* added at every look at the clock */
     uint64_t delay_ns; /* from submission to completion of NOP, READ and WRITE */
     bool reversed;     /* the newest of what is due is posted first */
     unsigned batch;    /* completions posted at most before torc is asked to enter again; 0: all */

@@ -437,6 +437,33 @@ TEST(script, a_masked_section_is_not_interrupted_from_outside)
     CHECK_EQ(scripted_run(&script, masked, NULL), 0);
 }
 
+/* The end of a sleep and that of its deadline fall into one turn of the loop; the task is woken by the first. */
+static int sleep_to_its_deadline(void *arg)
+{
+    int64_t *apart = arg;
+    struct torc_deadline deadline;
+    uint64_t when = torc_now_ns() + 1000;
+    torc_deadline_enter_at(&deadline, when);
+    int err = torc_sleep_until((uint64_t)((int64_t)when + *apart));
+    CHECK_EQ(err, *apart < 0 ? 0 : -ETIMEDOUT);
+    script.now_ns += 5000;
+    (void)torc_deadline_leave(&deadline);
+    torc_deadline_enter_at(&deadline, when + 10000);
+    CHECK_EQ(torc_sleep_precise(10000), -ETIMEDOUT);
+    CHECK(torc_deadline_leave(&deadline));
+    return 0;
+}
+
+TEST(script, a_sleep_ends_once)
+{
+    static int64_t apart[] = {-1, 0, 1};
+    for (int i = 0; i < 3; i++) {
+        scripted_init(&script);
+        script.step_ns = 100;
+        CHECK_EQ(scripted_run(&script, sleep_to_its_deadline, &apart[i]), 0);
+    }
+}
+
 static int expired_before(void *arg)
 {
     (void)arg;
