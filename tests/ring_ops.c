@@ -75,7 +75,7 @@ int ring_timeout(uint64_t ns)
 
 /* ---- embedded ---- */
 
-static unsigned orders;
+static _Thread_local unsigned orders;
 
 void ring_op_done(struct torc_op *op, int result, uint32_t flags)
 {
@@ -261,7 +261,7 @@ static void chains(void)
 
 static void tables(void)
 {
-    static char memory[2][4096];
+    char memory[2][1024];
     int fd = memfd_create("fixed", MFD_CLOEXEC);
     struct torc_op op;
     struct io_uring_sqe *sqe;

@@ -25,7 +25,7 @@ static struct torc_config config;
 static void setup(void)
 {
     fault_kernel_init(&fault);
-    config = (struct torc_config){.kernel = &fault.kernel};
+    config = (struct torc_config){.kernel = &fault.kernel, .no_stall_report = true};
 }
 
 static int run(torc_task_fn *main, void *arg)
@@ -605,24 +605,20 @@ TEST(op, a_batch_keeps_count_over_interruptions)
 }
 
 /* While the executor sleeps for eight completions, other things still wake it. */
-static void *term_parked(void *arg)
+static int terminating_enter(void *context, int ring, unsigned to_submit, unsigned min_complete,
+                             unsigned flags, const void *arg, size_t size)
 {
-    const struct torci_io *io = arg;
-    for (uint64_t seen = 0; !seen;)
-        seen = __atomic_load_n(&io->ring.enters, __ATOMIC_RELAXED) > 4;
-    kill(getpid(), SIGTERM);
-    return NULL;
+    if (min_complete > 1)
+        kill(getpid(), SIGTERM);
+    return fault_ring_enter(context, ring, to_submit, min_complete, flags, arg, size);
 }
 
 static int batch_and_signal(void *arg)
 {
     (void)arg;
     static struct batch_of_pipes one;
-    pthread_t thread;
     batch_start(&one);
-    CHECK_EQ(pthread_create(&thread, NULL, term_parked, torci_io_this()), 0);
     int result = torc_batch_wait(&one.batch, BATCH);
-    pthread_join(thread, NULL);
     ring_pipe_close(one.ends);
     return result;
 }
@@ -631,6 +627,7 @@ TEST(op, a_signal_is_not_held_up_by_a_batch)
 {
     setup();
     signal(SIGTERM, SIG_DFL);
+    fault.kernel.ring_enter = terminating_enter;
     CHECK_EQ(run(batch_and_signal, NULL), -ECANCELED);
 }
 
@@ -868,10 +865,11 @@ TEST(op, what_was_forgotten_ends_with_the_run)
 static int touch_in_flight(void *arg)
 {
     static struct ring_op op;
-    static char memory[64];
+    char *memory = malloc(64); /* the compiler trusts its own arrays and does not look */
     int ends[2];
     ring_pipe(ends);
-    CHECK_EQ(ring_op_read(&op, ends[0], memory, sizeof memory, 0), 0);
+    CHECK(memory != NULL);
+    CHECK_EQ(ring_op_read(&op, ends[0], memory, 64, 0), 0);
     memory[5] = 1; /* still ours: not submitted */
     CHECK_EQ(torc_sleep(0), 0);
     if (arg)
@@ -879,6 +877,7 @@ static int touch_in_flight(void *arg)
     CHECK_EQ(write(ends[1], "i", 1), 1);
     ring_op_wait(&op, 1);
     memory[5] = 3;
+    free(memory);
     ring_pipe_close(ends);
     return 42;
 }
@@ -896,13 +895,12 @@ TEST(op, who_touches_a_buffer_in_flight_is_found)
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (!pid) {
-        int null = open("/dev/null", O_WRONLY);
-        dup2(null, STDERR_FILENO);
         setup();
         _exit(run(touch_in_flight, &fault) == 42 ? 0 : 2);
     }
     CHECK_EQ(waitpid(pid, &status, 0), pid);
-    CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 1);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 1);
 }
 
 #endif
