@@ -63,12 +63,9 @@ void torc_task_yield(void)
 TORCI_NO_TSAN struct torci_switch torci_wait_begin(struct torci_wait *wait)
 {
     struct torci_exec *exec = torci_this;
-    struct torci_fiber *self = exec->current;
-    TORC_ASSERT(wait->park.fiber == self && !self->park);
-    self->park = &wait->siblings->park;
-    if (TORC_UNLIKELY(self->interrupt != 0))
-        torci_fiber_refresh(self); /* may make us ready at once */
-    return (struct torci_switch){&self->context, torci_way_out(exec, self)};
+    struct torci_park *park = &wait->siblings->park;
+    TORC_ASSERT(park->fiber == exec->current && !exec->current->park);
+    return torci_park_begin(exec, park);
 }
 
 TORCI_NO_TSAN void torci_switch_end(void)

@@ -56,13 +56,16 @@ torci_way_out(struct torci_exec *exec, struct torci_fiber *self)
     return to;
 }
 
-/* Parks the running task, which is not interrupted yet, until torci_park_finish. The switch is the caller's. */
+/* Parks the running task until torci_park_finish. An interruption that is already pending counts. The switch is the
+ * caller's. */
 static inline __attribute__((always_inline)) struct torci_switch
 torci_park_begin(struct torci_exec *exec, struct torci_park *park)
 {
     struct torci_fiber *self = park->fiber;
-    TORC_DEBUG_ASSERT(self == exec->current && !self->park && !self->interrupt);
+    TORC_DEBUG_ASSERT(self == exec->current && !self->park);
     self->park = park;
+    if (TORC_UNLIKELY(self->interrupt != 0))
+        torci_fiber_refresh(self); /* may make us ready at once */
     return (struct torci_switch){&self->context, torci_way_out(exec, self)};
 }
 

@@ -210,7 +210,8 @@ void torci_blocking_deinit(struct torci_blocking *blocking)
 {
     const struct torci_kernel *kernel = blocking->io->kernel;
     const struct torci_host *host = &blocking->io->host;
-    TORC_ASSERT(torci_list_is_empty(&blocking->queue));
+    /* a ring that failed has left its tasks where they were */
+    TORC_ASSERT(torci_list_is_empty(&blocking->queue) || blocking->io->exec.driver_error);
     for (uint32_t i = 0; i < blocking->threads; i++)
         worker_tell(&blocking->workers[i], WORKER_QUIT);
     for (uint32_t i = 0; i < blocking->threads; i++)

@@ -34,8 +34,11 @@ struct torci_io {
     uint64_t ops[4]; /* bit n: the kernel knows opcode n */
     struct torci_slots buffers, files;
     struct torci_blocking blocking;
-    uint32_t internal_ops;          /* in flight, but nobody's: the wake poll, the signal poll */
-    struct torci_link room_waiters; /* tasks that found the queue full and the kernel unwilling */
+    uint32_t internal_ops;           /* in flight, but nobody's: the wake poll, the signal poll */
+    struct torci_link room_waiters;  /* tasks that found the queue full and the kernel unwilling */
+    struct torci_link cancel_missed; /* of tasks: the kernel did not find what they aim at */
+    struct torci_timer missed_timer; /* when those are repeated */
+    uint64_t missed_ns, missed_pause_ns;
     struct torci_link cancel_retry; /* of torci_op_wait: their cancel found no room in the queue */
     struct torci_wake {
         struct torc_op op; /* multishot poll on event_fd */
@@ -66,13 +69,11 @@ static inline const struct torci_kernel *torci_kernel_this(void)
     return torci_io_this()->kernel;
 }
 
-/* What user_data carries beside an address: its low bits. */
+/* What user_data carries beside an op's address: its low bits. */
 enum {
-    TORCI_TAG_OP = 0, /* an embedded op */
-    TORCI_TAG_CANCEL =
-        1, /* the answer to the cancel of a task's operation; the address is the fiber's */
-    TORCI_TAG_NONE = 2,  /* nobody cares for this completion */
-    TORCI_TAG_FIBER = 3, /* the operation that a task waits for */
+    TORCI_TAG_OP = 0,
+    TORCI_TAG_CANCEL = 1, /* the cancel's own CQE; the address is of the op that it aims at */
+    TORCI_TAG_NONE = 2,   /* nobody cares for this completion */
     TORCI_TAG_MASK = 3,
 };
 
@@ -92,6 +93,8 @@ int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *d
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 /* Hands every completion that has come to its op. Whether there were any. */
 bool torci_op_reap(struct torci_io *io, struct torci_ring *ring);
+/* The fire function of missed_timer. */
+void torci_op_cancel_again(struct torci_timer *timer);
 /* Once a turn, after reaping: tries again what found no room, and wakes the tasks that wait for some. */
 void torci_op_retry(struct torci_io *io);
 

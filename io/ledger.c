@@ -16,14 +16,14 @@ struct entry {
     uint64_t user_data; /* 0: free */
     void *buffer;       /* poisoned; NULL: none */
     size_t size;
-    uint8_t opcode;
 };
 
 struct torci_ledger {
     const struct torci_kernel *kernel;
     struct entry *entries;
     uint32_t mask, used;
-    uint32_t noted; /* SQEs below this index of the ring are in the table */
+    uint32_t unnoted; /* in flight, but there was no memory to grow */
+    uint32_t noted;   /* SQEs below this index of the ring are in the table */
 };
 
 enum { ENTRIES_MIN = 1024 };
@@ -61,13 +61,15 @@ static int resize(struct torci_ledger *ledger, uint32_t count)
     return 0;
 }
 
-int torci_ledger_create(struct torci_ledger **out, const struct torci_kernel *kernel)
+int torci_ledger_create(struct torci_ledger **out, const struct torci_kernel *kernel,
+                        uint32_t first_index)
 {
     struct torci_ledger *ledger =
         (struct torci_ledger *)kernel->host.alloc(kernel->host.context, sizeof *ledger);
     if (!ledger)
         return -ENOMEM;
     ledger->kernel = kernel;
+    ledger->noted = first_index;
     int err = resize(ledger, ENTRIES_MIN);
     if (err) {
         kernel->host.free(kernel->host.context, ledger, sizeof *ledger);
@@ -77,63 +79,66 @@ int torci_ledger_create(struct torci_ledger **out, const struct torci_kernel *ke
     return 0;
 }
 
-void torci_ledger_destroy(struct torci_ledger *ledger, const struct torci_kernel *kernel)
+static void unpoison(struct entry *entry)
+{
+#ifdef TORCI_ASAN
+    TORC_ASSERT(__asan_address_is_poisoned(entry->buffer)); /* freed and handed out meanwhile */
+    __asan_unpoison_memory_region(entry->buffer, entry->size);
+#endif
+    entry->buffer = NULL;
+}
+
+void torci_ledger_destroy(struct torci_ledger *ledger, const struct torci_kernel *kernel,
+                          uint32_t in_flight)
 {
     if (!ledger)
         return;
-    TORC_ASSERT(ledger->used == 0);
+    TORC_ASSERT(in_flight || !ledger->used);
+    for (uint32_t i = 0; i <= ledger->mask; i++)
+        if (ledger->entries[i].buffer)
+            unpoison(&ledger->entries[i]);
     kernel->host.unmap(kernel->host.context, ledger->entries,
                        (ledger->mask + 1) * sizeof *ledger->entries);
     kernel->host.free(kernel->host.context, ledger, sizeof *ledger);
 }
 
-uint32_t torci_ledger_count(const struct torci_ledger *ledger)
-{
-    return ledger->used;
-}
-
-static void poison(struct entry *entry)
+/* Whole granules of ASan only: the others may be shared with a neighbour that is no business of ours. */
+static void poison(struct entry *entry, uintptr_t from, size_t size)
 {
 #ifdef TORCI_ASAN
+    enum { GRANULE = 8 };
+    uintptr_t to = (from + size) & ~(uintptr_t)(GRANULE - 1);
+    from = (from + GRANULE - 1) & ~(uintptr_t)(GRANULE - 1);
+    if (from >= to)
+        return;
+    entry->buffer = (void *)from;
+    entry->size = to - from;
     TORC_ASSERT(
         !__asan_region_is_poisoned(entry->buffer, entry->size)); /* in flight already, or freed */
     __asan_poison_memory_region(entry->buffer, entry->size);
 #else
-    (void)entry;
-#endif
-}
-
-static void unpoison(struct entry *entry)
-{
-#ifdef TORCI_ASAN
-    /* ASan knows granules of eight bytes and can't poison the beginning of one alone */
-    uintptr_t whole = ((uintptr_t)entry->buffer + 7) & ~(uintptr_t)7;
-    bool any_whole = whole + 8 <= (uintptr_t)entry->buffer + entry->size;
-    /* not so if it was freed and handed out again meanwhile */
-    TORC_ASSERT(!any_whole || __asan_address_is_poisoned((const void *)whole));
-    __asan_unpoison_memory_region(entry->buffer, entry->size);
-#else
-    (void)entry;
+    (void)entry, (void)from, (void)size;
 #endif
 }
 
 static void note(struct torci_ledger *ledger, const struct io_uring_sqe *sqe)
 {
-    if (sqe->flags & IOSQE_CQE_SKIP_SUCCESS || (sqe->user_data & TORCI_TAG_MASK) == TORCI_TAG_NONE)
-        return; /* no completion of its own that anybody tells apart */
-    if (2 * ledger->used > ledger->mask)
-        TORC_ASSERT(resize(ledger, 2 * (ledger->mask + 1)) == 0);
+    TORC_ASSERT(!(sqe->flags & IOSQE_CQE_SKIP_SUCCESS)); /* every operation completes: io/op.h */
+    if ((sqe->user_data & TORCI_TAG_MASK) == TORCI_TAG_NONE)
+        return; /* a completion that nobody tells from others */
+    if (2 * ledger->used > ledger->mask && resize(ledger, 2 * (ledger->mask + 1)) &&
+        ledger->used == ledger->mask) { /* one stays free, where a search ends */
+        ledger->unnoted++;
+        return;
+    }
     struct entry *entry = find(ledger, sqe->user_data);
     TORC_ASSERT(entry->user_data == 0); /* this op is in flight already */
-    *entry = (struct entry){.user_data = sqe->user_data, .opcode = sqe->opcode};
+    *entry = (struct entry){.user_data = sqe->user_data};
     ledger->used++;
     bool reads = sqe->opcode == IORING_OP_READ || sqe->opcode == IORING_OP_READ_FIXED ||
                  sqe->opcode == IORING_OP_RECV;
-    if (reads && sqe->len && !(sqe->flags & IOSQE_BUFFER_SELECT)) {
-        entry->buffer = (void *)(uintptr_t)sqe->addr;
-        entry->size = sqe->len;
-        poison(entry);
-    }
+    if (reads && sqe->len && !(sqe->flags & IOSQE_BUFFER_SELECT))
+        poison(entry, (uintptr_t)sqe->addr, sqe->len);
 }
 
 void torci_ledger_submit(struct torci_ledger *ledger, const struct torci_ring *ring)
@@ -166,6 +171,10 @@ void torci_ledger_complete(struct torci_ledger *ledger, uint64_t user_data, uint
     if ((user_data & TORCI_TAG_MASK) == TORCI_TAG_NONE)
         return;
     struct entry *entry = find(ledger, user_data);
+    if (TORC_UNLIKELY(!entry->user_data && ledger->unnoted)) {
+        ledger->unnoted -= !(flags & IORING_CQE_F_MORE);
+        return;
+    }
     TORC_ASSERT(entry->user_data == user_data); /* a completion for what is not in flight */
     if (flags & IORING_CQE_F_MORE)
         return;

@@ -13,31 +13,30 @@
 
 #if defined(TORC_DEBUG) && TORC_DEBUG
 
-/* -ENOMEM. */
-int torci_ledger_create(struct torci_ledger **ledger,
-                        const struct torci_kernel *kernel) TORC_MUST_CHECK;
-/* Everything must have completed. */
-void torci_ledger_destroy(struct torci_ledger *ledger, const struct torci_kernel *kernel);
+/* FIRST_INDEX: of the entry that the ring will take first. -ENOMEM. */
+int torci_ledger_create(struct torci_ledger **ledger, const struct torci_kernel *kernel,
+                        uint32_t first_index) TORC_MUST_CHECK;
+/* IN_FLIGHT by the ring's count: if that is nothing, every operation must have completed. */
+void torci_ledger_destroy(struct torci_ledger *ledger, const struct torci_kernel *kernel,
+                          uint32_t in_flight);
 /* Notes the entries that are about to be published. */
 void torci_ledger_submit(struct torci_ledger *ledger, const struct torci_ring *ring);
 /* A completion was reaped; panics if nobody waits for it. */
 void torci_ledger_complete(struct torci_ledger *ledger, uint64_t user_data, uint32_t flags);
-/* In flight by the ledger's count. */
-uint32_t torci_ledger_count(const struct torci_ledger *ledger);
 
 #else
 
 static inline int torci_ledger_create(struct torci_ledger **ledger,
-                                      const struct torci_kernel *kernel)
+                                      const struct torci_kernel *kernel, uint32_t first_index)
 {
-    (void)kernel;
+    (void)kernel, (void)first_index;
     *ledger = NULL;
     return 0;
 }
 static inline void torci_ledger_destroy(struct torci_ledger *ledger,
-                                        const struct torci_kernel *kernel)
+                                        const struct torci_kernel *kernel, uint32_t in_flight)
 {
-    (void)ledger, (void)kernel;
+    (void)ledger, (void)kernel, (void)in_flight;
 }
 static inline void torci_ledger_submit(struct torci_ledger *ledger, const struct torci_ring *ring)
 {

@@ -22,9 +22,13 @@ enum {
     SUBMIT_BATCH = 32,           /* entries that are worth an enter while tasks are ready */
     SUBMIT_DELAY_NS = 50 * 1000, /* how long fewer of them may wait */
     REAP_ROUNDS_MAX = 64,        /* enters in a row while the kernel says that there is more */
-    DRAIN_ROUNDS_MAX = 1000,
-    DRAIN_WAIT_NS = 10 * 1000 * 1000,
+    /* A batch's sleep is cut into pieces of this: in between, one event from outside (a signal, a finished job) is
+     * seen although it does not make up the number waited for. */
+    BATCH_SLEEP_NS = 1000 * 1000,
+    DRAIN_ASK_NS =
+        10 * 1000 * 1000, /* how often a shutdown asks for the end of what is in flight */
 };
+#define DRAIN_PATIENCE_NS (10 * TORC_SEC) /* and how long it waits without any progress */
 
 static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t min_complete,
                           uint64_t timeout_ns)
@@ -46,7 +50,8 @@ static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t
 static uint32_t wanted_completions(const struct torci_io *io)
 {
     const struct torc_batch *batch = io->batch;
-    if (!batch || batch->in_flight + io->internal_ops != io->ring.in_flight)
+    if (!batch || batch->in_flight + io->internal_ops != io->ring.in_flight ||
+        batch->completed >= batch->wanted)
         return 1;
     uint32_t wanted = batch->wanted - batch->completed;
     return wanted < io->ring.cq_entries ? wanted : io->ring.cq_entries;
@@ -78,6 +83,7 @@ static bool spin(struct torci_io *io, uint64_t until_ns)
 
 static int park(struct torci_io *io, uint64_t wait_until_ns)
 {
+    uint32_t wanted = wanted_completions(io);
     uint64_t timeout_ns = UINT64_MAX;
     if (wait_until_ns != UINT64_MAX || io->config.park_ns) {
         uint64_t now = torci_host_now_ns(io->exec.host);
@@ -87,6 +93,8 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
         if (io->config.park_ns && timeout_ns > io->config.park_ns)
             timeout_ns = io->config.park_ns;
     }
+    if (wanted > 1 && io->internal_ops && timeout_ns > BATCH_SLEEP_NS)
+        timeout_ns = BATCH_SLEEP_NS;
     bool wakeable = io->wake.event_fd >= 0;
     if (wakeable) {
         /* pairs with torci_io_wake */
@@ -96,7 +104,7 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
             return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         }
     }
-    int err = enter_and_reap(io, &io->ring, wanted_completions(io), timeout_ns);
+    int err = enter_and_reap(io, &io->ring, wanted, timeout_ns);
     if (wakeable)
         __atomic_store_n(&io->wake.parked, 0, __ATOMIC_RELAXED);
     return err;
@@ -185,20 +193,28 @@ void torci_io_wake(struct torci_io *io)
         (void)io->kernel->wake(io->kernel->host.context, io->wake.event_fd);
 }
 
+/* Somebody waits for room in the queue, or we do, to hear of wake-ups: an enter makes room, and nothing else may come
+ * that would end a sleep. */
+static inline bool wants_room(const struct torci_io *io)
+{
+    return !torci_list_is_empty(&io->cancel_retry) || !torci_list_is_empty(&io->room_waiters) ||
+           (io->wake.event_fd >= 0 && !io->wake.armed);
+}
+
 int torci_io_turn(void *context, uint64_t wait_until_ns)
 {
     (void)context;
     struct torci_io *io = torci_io_this();
     if (TORC_UNLIKELY(io->exec.now_ns >= io->clock.due_ns))
         torci_clock_tune(&io->clock, &io->host);
+    int err;
     if (io->wake.event_fd >= 0) {
-        int err = look_outside(io);
+        err = look_outside(io);
         if (err)
             return err;
-        if (io->exec.top.first_runnable)
-            wait_until_ns = 0;
     }
-    int err;
+    if (wait_until_ns && (io->exec.top.first_runnable || wants_room(io)))
+        wait_until_ns = 0;
     if (TORC_UNLIKELY(io->poll_ring.in_flight > 0)) {
         /* nobody tells us when a polled operation is done: keep asking */
         err = enter_and_reap(io, &io->poll_ring, 0, UINT64_MAX);
@@ -218,29 +234,63 @@ static bool is_quiet(const struct torci_io *io)
     return io->ring.in_flight == 0 && io->poll_ring.in_flight == 0;
 }
 
-static void ignored(struct torc_op *op, int result, uint32_t flags)
+struct drain {
+    struct torc_op cancel;
+    uint64_t ask_ns; /* when to ask again */
+    bool asking, by_name;
+};
+
+static void drain_answered(struct torc_op *op, int result, uint32_t flags)
 {
-    (void)op, (void)result, (void)flags;
+    (void)flags;
+    struct drain *drain = TORC_CONTAINER_OF(op, struct drain, cancel);
+    drain->asking = false;
+    if (result == -EINVAL && !drain->by_name) {
+        drain->by_name = true; /* before 5.19; only what is ours has a name that we know */
+        drain->ask_ns = 0;
+    }
+}
+
+/* Asks for the end of all that is in flight: again and again, since completion functions may start more. No room is no
+ * error: the next time then. */
+static void drain_ask(struct torci_io *io, struct drain *drain, uint64_t now_ns)
+{
+    struct io_uring_sqe *sqe;
+    if (drain->asking || now_ns < drain->ask_ns)
+        return;
+    if (drain->by_name) {
+        bool asked = (!io->wake.armed || !torc_op_cancel(&io->wake.op)) &&
+                     (!io->signals.in_flight || !torc_op_cancel(&io->signals.op));
+        drain->ask_ns = asked ? UINT64_MAX : now_ns + DRAIN_ASK_NS;
+        return;
+    }
+    drain->ask_ns = now_ns + DRAIN_ASK_NS;
+    if (torc_op_start(&drain->cancel, drain_answered, &sqe))
+        return;
+    io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    drain->asking = true;
 }
 
 int torci_io_drain(struct torci_io *io)
 {
-    /* by its own name: kernels before 5.19 can't cancel ANY */
-    int err = io->wake.armed ? torc_op_cancel(&io->wake.op) : 0;
-    if (err || is_quiet(io))
-        return err;
-    struct torc_op cancel;
-    struct io_uring_sqe *sqe;
-    err = torc_op_start(&cancel, ignored, &sqe);
-    if (err)
-        return err;
-    io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
-    for (unsigned round = 0; round < DRAIN_ROUNDS_MAX && !is_quiet(io); round++) {
-        err = io->poll_ring.in_flight ? enter_and_reap(io, &io->poll_ring, 0, UINT64_MAX) : 0;
+    struct drain drain = {.asking = false};
+    uint32_t fewest = UINT32_MAX;
+    uint64_t patience_ns = 0;
+    while (!is_quiet(io)) {
+        uint64_t now = torci_host_now_ns(io->exec.host);
+        uint32_t left = io->ring.in_flight + io->poll_ring.in_flight - drain.asking;
+        if (left < fewest) {
+            fewest = left;
+            patience_ns = now + DRAIN_PATIENCE_NS;
+        }
+        if (now >= patience_ns)
+            return -ETIMEDOUT;
+        drain_ask(io, &drain, now);
+        int err = io->poll_ring.in_flight ? enter_and_reap(io, &io->poll_ring, 0, UINT64_MAX) : 0;
         if (!err)
-            err = enter_and_reap(io, &io->ring, io->ring.in_flight ? 1 : 0, DRAIN_WAIT_NS);
+            err = enter_and_reap(io, &io->ring, io->poll_ring.in_flight ? 0 : 1, DRAIN_ASK_NS);
         if (err)
             return err;
     }
-    return is_quiet(io) ? 0 : -ETIMEDOUT;
+    return 0;
 }

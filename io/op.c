@@ -8,14 +8,28 @@
  *         | interrupt: a cancel is queued
  *         v
  *     in flight, cancel in flight --CQE--> one of the two left --CQE--> done
+ *         ^                                   |
+ *         '------ a pause, another cancel ----' the operation is left, and the cancel had missed it
  */
 #include "io/op.h"
 
 #include <errno.h>
 
 #include "core/switch_internal.h"
+#include "core/time.h"
 #include "io/io_internal.h"
 #include "io/ledger_internal.h"
+
+enum {
+    CANCEL_PAUSE_MIN_NS = 100 * 1000, /* doubled each time */
+    CANCEL_PAUSE_MAX_NS = 100 * 1000 * 1000,
+};
+
+enum retry {
+    RETRY_NONE,
+    RETRY_ROOM,   /* the cancel has found no room: in io.cancel_retry */
+    RETRY_MISSED, /* the cancel has missed: in io.cancel_missed */
+};
 
 /* The hot path of every operation; the compiler makes a copy for each of its few callers. */
 static inline __attribute__((always_inline)) struct io_uring_sqe *take(struct torci_ring *ring,
@@ -29,9 +43,9 @@ static inline __attribute__((always_inline)) struct io_uring_sqe *take(struct to
     return sqe;
 }
 
-static inline uint64_t tagged(const void *address, unsigned tag)
+static inline uint64_t tagged(const struct torc_op *op, unsigned tag)
 {
-    return (uint64_t)(uintptr_t)address | tag;
+    return (uint64_t)(uintptr_t)op | tag;
 }
 
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
@@ -52,56 +66,79 @@ int torc_op_reserve(unsigned count)
     return torci_ring_reserve(&torci_io_this()->ring, count);
 }
 
-/* Asks the kernel to cancel what was submitted as TARGET; the answer comes as USER_DATA. */
-static int queue_cancel(struct torci_ring *ring, uint64_t target, uint64_t user_data)
+/* Asks the kernel to cancel OP; the answer comes as USER_DATA. */
+static int queue_cancel(struct torci_ring *ring, struct torc_op *op, uint64_t user_data)
 {
     struct io_uring_sqe *sqe = take(ring, user_data);
     if (!sqe)
         return -EAGAIN;
-    io_uring_prep_cancel64(sqe, target, 0);
+    io_uring_prep_cancel64(sqe, tagged(op, TORCI_TAG_OP), 0);
     return 0;
 }
 
 int torc_op_cancel(struct torc_op *op)
 {
-    return queue_cancel(&torci_io_this()->ring, tagged(op, TORCI_TAG_OP), TORCI_TAG_NONE);
+    return queue_cancel(&torci_io_this()->ring, op, TORCI_TAG_NONE);
 }
 
-static int cancel_operation(struct torci_fiber *fiber)
+/* For the task that waits: one completion more to come. */
+static void cancel(struct torci_io *io, struct torc_op *op)
 {
-    struct torci_ring *ring = (struct torci_ring *)fiber->ring;
-    return queue_cancel(ring, tagged(fiber, TORCI_TAG_FIBER), tagged(fiber, TORCI_TAG_CANCEL));
+    op->with_kernel++;
+    op->retry = RETRY_NONE;
+    if (queue_cancel(op->ring, op, tagged(op, TORCI_TAG_CANCEL))) {
+        op->retry = RETRY_ROOM;
+        torci_list_push_back(&io->cancel_retry, &op->link);
+    }
 }
 
 static void interrupted(struct torci_park *park, int reason)
 {
     (void)reason;
-    struct torci_fiber *fiber = park->fiber;
+    struct torc_op *op = TORC_CONTAINER_OF(park, struct torc_op, park);
     struct torci_io *io = torci_io_this();
-    if (fiber->ring != &io->ring)
-        return; /* polled reads and writes can't be cancelled, and don't take long */
-    fiber->operation.with_kernel++;
-    if (cancel_operation(fiber)) {
-        fiber->operation.retrying = true;
-        torci_list_push_back(&io->cancel_retry, &fiber->retry);
-    }
-}
-
-static void leave_retry(struct torci_fiber *fiber)
-{
-    torci_list_unlink(&fiber->retry);
-    fiber->operation.retrying = false;
+    if (op->ring == &io->ring) /* polled reads and writes can't be cancelled, and don't take long */
+        cancel(io, op);
 }
 
 static void retry_cancels(struct torci_io *io)
 {
     while (!torci_list_is_empty(&io->cancel_retry)) {
-        struct torci_fiber *fiber =
-            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_fiber, retry);
-        if (cancel_operation(fiber))
+        struct torc_op *op = TORC_CONTAINER_OF(io->cancel_retry.next, struct torc_op, link);
+        if (queue_cancel(op->ring, op, tagged(op, TORCI_TAG_CANCEL)))
             return;
-        leave_retry(fiber);
+        torci_list_unlink(&op->link);
+        op->retry = RETRY_NONE;
     }
+}
+
+/* The pause after cancels that have missed is over. */
+void torci_op_cancel_again(struct torci_timer *timer)
+{
+    struct torci_io *io = TORC_CONTAINER_OF(timer, struct torci_io, missed_timer);
+    struct torci_link missed;
+    torci_link_init(&missed);
+    torci_list_splice_back(&missed, &io->cancel_missed);
+    for (struct torci_link *at; (at = torci_list_pop_front(&missed));)
+        cancel(io, TORC_CONTAINER_OF(at, struct torc_op, link));
+}
+
+/* The kernel does not find a request that is on its way from one place to another (behind a link, to a worker), and one
+ * that a worker has may go back to waiting after the cancel came by. So what has missed is repeated. */
+static void missed(struct torci_io *io, struct torc_op *op)
+{
+    op->retry = RETRY_MISSED;
+    torci_list_push_back(&io->cancel_missed, &op->link);
+    if (torci_timer_is_armed(&io->missed_timer))
+        return;
+    uint64_t now = torc_now_ns();
+    bool calm = now - io->missed_ns > 4 * io->missed_pause_ns; /* no misses for a while */
+    if (calm || !io->missed_pause_ns)
+        io->missed_pause_ns = CANCEL_PAUSE_MIN_NS;
+    else if (io->missed_pause_ns < CANCEL_PAUSE_MAX_NS)
+        io->missed_pause_ns *= 2;
+    io->missed_ns = now;
+    torci_wheel_arm(&io->exec.wheel, &io->missed_timer, now + io->missed_pause_ns);
 }
 
 void torci_op_retry(struct torci_io *io)
@@ -121,12 +158,12 @@ static int wait_for_room(void)
 }
 
 /* Off the hot path: interrupted already, or no room. */
-static __attribute__((noinline)) int
-begin_slowly(struct torci_ring *ring, struct torci_fiber *fiber, struct io_uring_sqe **sqe)
+static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struct torc_op *op,
+                                                  struct io_uring_sqe **sqe)
 {
-    int err = fiber->interrupt;
+    int err = torci_wait_pending();
     while (!err) {
-        *sqe = take(ring, tagged(fiber, TORCI_TAG_FIBER));
+        *sqe = take(ring, tagged(op, TORCI_TAG_OP));
         if (*sqe)
             break;
         err = wait_for_room();
@@ -134,52 +171,53 @@ begin_slowly(struct torci_ring *ring, struct torci_fiber *fiber, struct io_uring
     return err;
 }
 
-static inline __attribute__((always_inline)) int begin(struct torci_ring *ring,
+static inline __attribute__((always_inline)) int begin(struct torci_ring *ring, struct torc_op *op,
                                                        struct io_uring_sqe **sqe)
 {
-    struct torci_fiber *self = torci_fiber_self();
-    self->ring = ring;
-    if (TORC_LIKELY(!self->interrupt && torci_ring_pending(ring) < ring->sq_entries)) {
-        *sqe = take(ring, tagged(self, TORCI_TAG_FIBER));
+    op->done = NULL;
+    op->park.fiber = NULL;
+    op->ring = ring;
+    op->flags = 0;
+    op->with_kernel = 1;
+    op->retry = RETRY_NONE;
+    op->ended = false;
+    if (TORC_LIKELY(!torci_fiber_self()->interrupt &&
+                    torci_ring_pending(ring) < ring->sq_entries)) {
+        *sqe = take(ring, tagged(op, TORCI_TAG_OP));
         return 0;
     }
-    return begin_slowly(ring, self, sqe);
+    return begin_slowly(ring, op, sqe);
 }
 
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
 {
-    (void)op; /* the task has a place for one */
-    return begin(ring, sqe);
+    return begin(ring, op, sqe);
 }
 
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
 {
-    (void)op; /* the task has a place for one */
-    return begin(&torci_io_this()->ring, sqe);
+    return begin(&torci_io_this()->ring, op, sqe);
 }
 
 TORCI_NO_TSAN struct torci_switch torci_op_wait_begin(struct torc_op *op)
 {
     struct torci_exec *exec = torci_this;
     struct torci_fiber *self = exec->current;
-    struct torci_operation *operation = &self->operation;
-    (void)op;
-    operation->park.fiber = self;
-    operation->park.interrupt = interrupted;
-    operation->park.reason = 0;
-    operation->with_kernel = 1;
-    operation->retrying = false;
-    return torci_park_begin(exec, &operation->park);
+    op->park.interrupt = interrupted;
+    op->park.reason = 0;
+    if (TORC_UNLIKELY(op->ended)) { /* the task has waited for another one in between */
+        torci_sanitizer_leave(exec, self, &self->stack->sanitizer_save);
+        return (struct torci_switch){&self->context, &self->context};
+    }
+    op->park.fiber = self;
+    return torci_park_begin(exec, &op->park);
 }
 
 TORCI_NO_TSAN int torci_op_wait_end(struct torc_op *op)
 {
     struct torci_exec *exec = torci_this;
-    struct torci_fiber *self = exec->current;
-    TORC_ASSERT(self != NULL);
-    torci_sanitizer_arrive(exec, self, false);
-    op->flags = self->operation.flags;
-    int result = self->operation.park.result, reason = self->operation.park.reason;
+    torci_sanitizer_arrive(exec, exec->current, false);
+    int result = op->park.result, reason = op->park.reason;
     return TORC_UNLIKELY(reason != 0) && (result == -ECANCELED || result == -EINTR) ? reason
                                                                                     : result;
 }
@@ -189,17 +227,40 @@ int torc_op_await(struct torc_op *op)
     return torc_op_wait(op);
 }
 
-/* One of the completions that a task waits for has come. */
-static inline void one_came(struct torci_io *io, struct torci_fiber *fiber)
+static __attribute__((noinline)) void forget_retry(struct torc_op *op)
 {
-    struct torci_operation *operation = &fiber->operation;
-    /* it is done while its cancel has not even been queued: nobody will answer that */
-    if (TORC_UNLIKELY(operation->retrying)) {
-        leave_retry(fiber);
-        operation->with_kernel--;
+    torci_list_unlink(&op->link);
+    if (op->retry == RETRY_ROOM)
+        op->with_kernel--; /* nobody will answer what has not even been queued */
+    op->retry = RETRY_NONE;
+}
+
+/* A completion of an operation that a task waits for. One that is followed by others (a zero-copy send tells first how
+ * much it sent, and then that the buffer is free) leaves its result. */
+static inline void task_op_came(struct torci_io *io, struct torc_op *op, int result, uint32_t flags)
+{
+    if (TORC_LIKELY(!(flags & IORING_CQE_F_NOTIF))) {
+        op->park.result = result;
+        op->flags = flags;
     }
-    if (--operation->with_kernel == 0)
-        torci_park_finish(&io->exec, &operation->park, operation->park.result);
+    if (TORC_UNLIKELY(flags & IORING_CQE_F_MORE))
+        return;
+    if (TORC_UNLIKELY(!op->park.fiber)) {
+        op->ended = true;
+        return;
+    }
+    if (TORC_UNLIKELY(op->retry))
+        forget_retry(op);
+    if (--op->with_kernel == 0)
+        torci_park_finish(&io->exec, &op->park, op->park.result);
+}
+
+static void cancel_came(struct torci_io *io, struct torc_op *op, int result)
+{
+    if (--op->with_kernel == 0)
+        torci_park_finish(&io->exec, &op->park, op->park.result);
+    else if (result == -ENOENT || result == -EALREADY)
+        missed(io, op);
 }
 
 /* What a completion means to the op it belongs to. */
@@ -209,17 +270,15 @@ static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64
     torci_ledger_complete(ring->ledger, user_data, flags);
     if (TORC_LIKELY(!(flags & IORING_CQE_F_MORE)))
         ring->in_flight--;
-    void *address = (void *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
-    struct torci_fiber *fiber = (struct torci_fiber *)address;
-    struct torc_op *op = (struct torc_op *)address;
+    struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
-    case TORCI_TAG_FIBER:
-        fiber->operation.park.result = result;
-        fiber->operation.flags = flags;
-        one_came(io, fiber);
+    case TORCI_TAG_OP:
+        if (op->done)
+            op->done(op, result, flags);
+        else
+            task_op_came(io, op, result, flags);
         break;
-    case TORCI_TAG_OP: op->done(op, result, flags); break;
-    case TORCI_TAG_CANCEL: one_came(io, fiber); break;
+    case TORCI_TAG_CANCEL: cancel_came(io, op, result); break;
     default: break;
     }
 }
@@ -249,10 +308,24 @@ void torc_batch_init(struct torc_batch *batch)
     *batch = (struct torc_batch){0};
 }
 
+/* The task is woken once, by the count or by an interruption: the other may follow before it runs. */
+static void batch_end_wait(struct torc_batch *batch, int result)
+{
+    struct torci_wait *wait = batch->wait;
+    batch->wait = NULL;
+    torci_wait_wake(wait, result);
+}
+
 void torci_batch_wake(struct torc_batch *batch)
 {
     if (batch->wait)
-        torci_wait_wake(batch->wait, 0);
+        batch_end_wait(batch, 0);
+}
+
+static void batch_interrupted(struct torci_park *park, int reason)
+{
+    struct torci_wait *wait = TORC_CONTAINER_OF(park, struct torci_wait, park);
+    batch_end_wait((struct torc_batch *)wait->value, reason);
 }
 
 int torc_batch_wait(struct torc_batch *batch, uint32_t wanted)
@@ -265,11 +338,12 @@ int torc_batch_wait(struct torc_batch *batch, uint32_t wanted)
         struct torci_io *io = torci_io_this();
         struct torci_wait wait;
         torci_wait_init(&wait);
+        wait.park.interrupt = batch_interrupted;
+        wait.value = batch;
         batch->wait = &wait;
         batch->wanted = wanted;
         io->batch = batch;
         int err = torci_wait_park(&wait);
-        batch->wait = NULL;
         batch->wanted = 0;
         if (io->batch == batch)
             io->batch = NULL;

@@ -25,21 +25,31 @@
 
 #include "core/base.h"
 #include "core/context.h"
+#include "core/list.h"
+#include "core/park.h"
 
 TORC_BEGIN_DECLS
 
 struct io_uring_sqe;
 struct torc_op;
+struct torci_ring;
 struct torci_wait;
 
 /* RESULT: what the kernel says, 0 or more or a negative errno. FLAGS: IORING_CQE_F_*; with IORING_CQE_F_MORE set
  * (multishot) the op is still in flight and DONE will run again. */
 typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
 
-/* Fields are private. */
+/* Fields are private; those after DONE are of the task form, whose state lies here and nowhere else so that a task and
+ * its operation share as few cache lines as can be. */
 struct torc_op {
-    torc_op_fn *done; /* of the embedded form */
-    uint32_t flags;   /* of the task form: IORING_CQE_F_*, once it has completed */
+    torc_op_fn *done;       /* NULL: a task waits, or will */
+    struct torci_park park; /* no fiber: it has not come to wait yet */
+    struct torci_ring *ring;
+    uint32_t flags;         /* of the completion: IORING_CQE_F_* */
+    uint16_t with_kernel;   /* completions to come: the op's, the cancel's */
+    uint8_t retry;          /* of the cancel */
+    bool ended;             /* before its task came to wait */
+    struct torci_link link; /* while the cancel is to be repeated */
 };
 
 /* Takes the next entry of the submission queue for OP; it goes to the kernel with the loop's next turn, together with
@@ -63,6 +73,8 @@ int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
  *         return err;
  *     io_uring_prep_fsync(sqe, fd, 0);
  *     return torc_op_wait(&op);
+ *
+ * Of a task that begins several before it waits for the first (a chain, after torc_op_reserve), each must be waited for.
  *
  * begin: 0, -ECANCELED or -ETIMEDOUT if the task is interrupted (nothing was started); sleeps while the kernel takes no
  * more.

@@ -36,14 +36,33 @@ static int ring_register(struct torci_io *io, unsigned opcode, void *arg, unsign
     return io->kernel->ring_register(io->kernel->host.context, io->ring.real_fd, opcode, arg, size);
 }
 
+/* An empty table of COUNT entries. Before 5.19 the kernel can't be told a number alone: it wants to see them all, each as
+ * EMPTY (SIZE_BYTES) says. */
+static int table_create(struct torci_io *io, unsigned sparse_opcode, unsigned opcode,
+                        const void *empty, size_t size_bytes, uint32_t count)
+{
+    struct io_uring_rsrc_register table = {.nr = count, .flags = IORING_RSRC_REGISTER_SPARSE};
+    int err = ring_register(io, sparse_opcode, &table, sizeof table);
+    if (err != -EINVAL)
+        return err;
+    char *entries = (char *)io->kernel->host.alloc(io->kernel->host.context, count * size_bytes);
+    if (!entries)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(entries + i * size_bytes, empty, size_bytes);
+    err = ring_register(io, opcode, entries, count);
+    io->kernel->host.free(io->kernel->host.context, entries, count * size_bytes);
+    return err;
+}
+
 static int buffers_create(struct torci_io *io)
 {
+    static const struct iovec none;
     int err = slots_create(io, &io->buffers, io->config.buffers_max);
     if (err)
         return err;
-    struct io_uring_rsrc_register table = {.nr = io->buffers.count,
-                                           .flags = IORING_RSRC_REGISTER_SPARSE};
-    err = ring_register(io, IORING_REGISTER_BUFFERS2, &table, sizeof table);
+    err = table_create(io, IORING_REGISTER_BUFFERS2, IORING_REGISTER_BUFFERS, &none, sizeof none,
+                       io->buffers.count);
     if (err)
         torci_slots_free(io, &io->buffers);
     return err;
@@ -95,12 +114,12 @@ void torc_buffer_unregister(int index)
 
 static int files_create(struct torci_io *io)
 {
+    static const int none = -1;
     int err = slots_create(io, &io->files, io->config.files_max);
     if (err)
         return err;
-    struct io_uring_rsrc_register table = {.nr = io->files.count,
-                                           .flags = IORING_RSRC_REGISTER_SPARSE};
-    err = ring_register(io, IORING_REGISTER_FILES2, &table, sizeof table);
+    err = table_create(io, IORING_REGISTER_FILES2, IORING_REGISTER_FILES, &none, sizeof none,
+                       io->files.count);
     if (err)
         torci_slots_free(io, &io->files);
     return err;

@@ -137,7 +137,7 @@ int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, 
     if (err)
         goto out;
     find_fields(ring, &params);
-    err = torci_ledger_create(&ring->ledger, kernel);
+    err = torci_ledger_create(&ring->ledger, kernel, ring->tail);
     if (err)
         goto out;
     register_ring_fd(ring);
@@ -152,7 +152,7 @@ void torci_ring_deinit(struct torci_ring *ring)
     if (ring->real_fd < 0)
         return;
     const struct torci_kernel *kernel = ring->kernel;
-    torci_ledger_destroy(ring->ledger, kernel);
+    torci_ledger_destroy(ring->ledger, kernel, ring->in_flight);
     if (ring->sqes)
         kernel->host.unmap(kernel->host.context, ring->sqes, ring->sqes_size);
     if (ring->rings)

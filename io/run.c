@@ -159,24 +159,40 @@ static int run_first(void *context)
     return result;
 }
 
+/* The tasks are gone in mid-flight. What they had with the kernel ends now as far as it can, because the memory that it
+ * writes to goes next. */
+static void abandon(struct torci_io *io)
+{
+    struct io_uring_sync_cancel_reg all = {.fd = -EBADF,
+                                           .flags =
+                                               IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
+                                           .timeout = {.tv_sec = 1}};
+    (void)io->kernel->ring_register(io->kernel->host.context, io->ring.real_fd,
+                                    IORING_REGISTER_SYNC_CANCEL, &all, 1);
+    torci_signals_shutdown_abandon(io);
+}
+
 static int run_on(struct torci_io *io, torc_task_fn *main, void *arg)
 {
     struct first_task first = {main, arg, io};
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, io->config.stall_ns, watch_stall);
     int result = torci_exec_run(&io->exec, run_first, &first);
+    if (!io->exec.turns)
+        say(io->kernel, "torc: no memory for the first task");
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, 0, NULL);
     char line[LINE_MAX];
     if (io->exec.driver_error) {
-        /* the tasks are gone in mid-flight: what they had with the kernel ends with the ring */
         snprintf(line, sizeof line, "torc: the ring failed: errno %d", -io->exec.driver_error);
         say(io->kernel, line);
+        abandon(io);
         return result;
     }
     torci_this = &io->exec;
     int drained = torci_io_drain(io);
     torci_this = NULL;
+    torci_signals_shutdown_abandon(io);
     if (drained) {
         snprintf(line, sizeof line, "torc: %u operations did not end at shutdown: errno %d",
                  io->ring.in_flight + io->poll_ring.in_flight, -drained);
@@ -203,15 +219,17 @@ static int enter_thread(struct torci_io *io)
     char line[LINE_MAX];
     int cpu = io->kernel->thread_enter(io->kernel->host.context, io->config.cpu_plus_1 - 1,
                                        describe_fault);
-    if (cpu < 0) {
-        if (io->config.cpu_plus_1)
-            snprintf(line, sizeof line, "torc: CPU %d is not one that this process may use",
-                     io->config.cpu_plus_1 - 1);
-        else
-            snprintf(line, sizeof line, "torc: this thread can't be prepared: errno %d", -cpu);
+    if (cpu == -EINVAL && io->config.cpu_plus_1 > 0) {
+        snprintf(line, sizeof line,
+                 "torc: CPU %d is not one that this process may use: see taskset",
+                 io->config.cpu_plus_1 - 1);
         say(io->kernel, line);
-        return cpu;
+    } else if (cpu < 0) {
+        snprintf(line, sizeof line, "torc: the thread can't be made an executor: errno %d", -cpu);
+        say(io->kernel, line);
     }
+    if (cpu < 0)
+        return cpu;
     io->cpu = cpu;
     return 0;
 }
@@ -237,6 +255,8 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     io->wake.event_fd = -1;
     io->poll_ring.real_fd = TORCI_RING_NONE;
     torci_link_init(&io->cancel_retry);
+    torci_link_init(&io->cancel_missed);
+    torci_timer_init(&io->missed_timer, torci_op_cancel_again);
     torci_link_init(&io->room_waiters);
     const struct torci_exec_config exec_config = {.tasks_max = config.tasks_max,
                                                   .stack_bytes = config.stack_bytes,
@@ -253,8 +273,10 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     if (err)
         goto out_exec;
     err = torci_blocking_init(&io->blocking, io, config.blocking_threads);
-    if (err)
+    if (err) {
+        say(kernel, "torc: out of memory");
         goto out_ring;
+    }
     err = run_on(io, main, arg);
     torci_blocking_deinit(&io->blocking);
 out_ring:

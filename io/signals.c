@@ -139,9 +139,9 @@ void torc_signals_close(struct torc_signals *signals)
 
 static void watch_end(struct torci_signal_watch *watch)
 {
-    const struct torci_kernel *kernel = watch->io->kernel;
     if (!watch->mask)
         return;
+    const struct torci_kernel *kernel = watch->io->kernel;
     (void)TORCI_CALL(kernel, SYS_close, watch->fd);
     signals_unblock(kernel, watch->unblocked);
     watch->mask = 0;
@@ -227,4 +227,9 @@ void torci_signals_shutdown_stop(struct torci_io *io)
         watch_end(watch);
     else if (watch->in_flight && torc_op_cancel(&watch->op))
         return; /* no room to ask: the drain at shutdown cancels whatever is left */
+}
+
+void torci_signals_shutdown_abandon(struct torci_io *io)
+{
+    watch_end(&io->signals);
 }

@@ -24,5 +24,7 @@ struct torci_signal_watch {
 int torci_signals_shutdown_start(struct torci_io *io) TORC_MUST_CHECK;
 /* Gives them back. Harmless when not started. The loop must run on until io->internal_ops is 0. */
 void torci_signals_shutdown_stop(struct torci_io *io);
+/* For a ring that runs no more: gives them back at once. */
+void torci_signals_shutdown_abandon(struct torci_io *io);
 
 #endif

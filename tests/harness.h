@@ -17,7 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEST_SECONDS_MAX = 120 };
+/* A test file may define its own limit before it includes this. */
+#ifndef TEST_SECONDS
+#define TEST_SECONDS 120
+#endif
 
 #ifdef TORC_TEST_SMALL
 
@@ -25,6 +28,7 @@ struct test_case {
     const char *suite, *name;
     void (*run)(void);
     int signal; /* the signal that the test must die of; 0: it must return */
+    int seconds;
     struct test_case *next;
 };
 void test_register(struct test_case *test);
@@ -34,8 +38,8 @@ void test_skip(const char *why) __attribute__((noreturn));
 
 #define TEST_DYING(suite_, name_, signal_) \
     static void suite_##_##name_(void); \
-    static struct test_case suite_##_##name_##_case = {#suite_, #name_, suite_##_##name_, \
-                                                       (signal_), NULL}; \
+    static struct test_case suite_##_##name_##_case = {#suite_,   #name_,       suite_##_##name_, \
+                                                       (signal_), TEST_SECONDS, NULL}; \
     __attribute__((constructor)) static void suite_##_##name_##_add(void) \
     { \
         test_register(&suite_##_##name_##_case); \
@@ -50,10 +54,10 @@ void test_skip(const char *why) __attribute__((noreturn));
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#define TEST(suite_, name_) Test(suite_, name_, .timeout = TEST_SECONDS_MAX)
+#define TEST(suite_, name_) Test(suite_, name_, .timeout = TEST_SECONDS)
 /* A test that must die of a signal: SIGABRT for a broken contract. */
 #define TEST_DYING(suite_, name_, signal_) \
-    Test(suite_, name_, .timeout = TEST_SECONDS_MAX, .signal = (signal_))
+    Test(suite_, name_, .timeout = TEST_SECONDS, .signal = (signal_))
 #define TEST_FAIL(...) cr_fatal(__VA_ARGS__)
 #define TEST_SKIP(why) cr_skip_test("%s", why)
 
