@@ -443,7 +443,7 @@ int bench_engine_run(const struct bench_instance *instance, const struct bench_e
 {
     struct bench_engine *e = calloc(1, sizeof(*e));
     if (!e)
-        return fail_memory(instance->job);
+        return stats->error = fail_memory(instance->job);
     e->instance = instance;
     e->job = instance->job;
     e->env = env;
