@@ -66,11 +66,13 @@ static inline const struct torci_kernel *torci_kernel_this(void)
     return torci_io_this()->kernel;
 }
 
-/* What user_data carries beside an op's address: its low bits. */
+/* What user_data carries beside an address: its low bits. */
 enum {
-    TORCI_TAG_OP = 0,
-    TORCI_TAG_CANCEL = 1, /* the cancel's own CQE; the address is of the op that it aims at */
-    TORCI_TAG_NONE = 2,   /* nobody cares for this completion */
+    TORCI_TAG_OP = 0, /* an embedded op */
+    TORCI_TAG_CANCEL =
+        1, /* the answer to the cancel of a task's operation; the address is the fiber's */
+    TORCI_TAG_NONE = 2,  /* nobody cares for this completion */
+    TORCI_TAG_FIBER = 3, /* the operation that a task waits for */
     TORCI_TAG_MASK = 3,
 };
 
@@ -83,10 +85,9 @@ static inline bool torci_ring_has_op(const struct torci_io *io, unsigned opcode)
  * queues, and nothing else. */
 struct torci_ring *torci_io_poll_ring(struct torci_io *io);
 
-/* torc_op_begin and torc_op_wait on one of the rings. What is on the polled one can't be cancelled. */
+/* torc_op_begin on one of the rings. What is on the polled one can't be cancelled. */
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 /* Hands every completion that has come to its op. Whether there were any. */

@@ -24,6 +24,7 @@
 #define TORC_IO_OP_H
 
 #include "core/base.h"
+#include "core/context.h"
 
 TORC_BEGIN_DECLS
 
@@ -37,10 +38,8 @@ typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
 
 /* Fields are private. */
 struct torc_op {
-    torc_op_fn *done; /* NULL: a task waits */
-    struct torci_op_wait *wait;
-    int32_t result;
-    uint32_t flags;
+    torc_op_fn *done; /* of the embedded form */
+    uint32_t flags;   /* of the task form: IORING_CQE_F_*, once it has completed */
 };
 
 /* Takes the next entry of the submission queue for OP; it goes to the kernel with the loop's next turn, together with
@@ -70,7 +69,9 @@ int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
  * wait: the kernel's result; when the task is interrupted meanwhile the operation is cancelled and -ECANCELED or
  * -ETIMEDOUT returned once the kernel has let go of it, unless it succeeded before. */
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
+static inline int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
+/* The same as a symbol of the library, for languages that can't use inline functions. */
+int torc_op_await(struct torc_op *op) TORC_MUST_CHECK;
 
 /* A counted set of embedded ops for one task that waits for several at a time. While all that is in flight belongs to
  * the batch, the executor sleeps for all the wanted completions at once instead of waking for each. Caller's memory;
@@ -110,6 +111,16 @@ static inline void torc_batch_done(struct torc_batch *batch)
     batch->in_flight--;
     if (++batch->completed == batch->wanted)
         torci_batch_wake(batch);
+}
+
+/* Inline as torc_yield is, and for the same reasons (core/context.h). */
+struct torci_switch torci_op_wait_begin(struct torc_op *op);
+int torci_op_wait_end(struct torc_op *op);
+static inline int torc_op_wait(struct torc_op *op)
+{
+    struct torci_switch way = torci_op_wait_begin(op);
+    torci_context_switch(way.from, way.to);
+    return torci_op_wait_end(op);
 }
 
 TORC_END_DECLS
