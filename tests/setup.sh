@@ -13,7 +13,7 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 libcriterion-dev" ;;
+test) wanted="$build $lint $aarch64 libcriterion-dev jq fio fdisk" ;;
 lint) wanted="$build $lint" ;;
 aarch64) wanted="$build $aarch64" ;;
 bench) wanted="$build fio python3" ;;

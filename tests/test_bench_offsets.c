@@ -21,8 +21,8 @@ static struct bench_job job_of(bool reads, bool writes, bool random)
 
 TEST(bench_map, takes_each_block_once_and_nothing_else)
 {
-    static const uint64_t SIZES[] = {1,    2,    63,   64,     65,     127,   128,
-                                     4095, 4096, 4097, 262144, 262145, 300000};
+    static const uint64_t SIZES[] = {1,    2,    63,     64,     65,     127,     128,         4095,
+                                     4096, 4097, 262144, 262145, 300000, 64 * 65, 64 * 64 * 65};
     for (size_t i = 0; i < sizeof(SIZES) / sizeof(SIZES[0]); i++) {
         struct bench_map map;
         uint64_t count = SIZES[i], state = i;

@@ -256,6 +256,19 @@ TEST(bench_arguments, synchronous_engines_have_a_depth_of_one)
     bench_spec_deinit(&spec);
 }
 
+TEST(bench_arguments, a_block_size_may_be_of_one_direction)
+{
+    struct bench_spec spec;
+    CHECK_EQ(read_words(&spec, (const char *const[]){"--name=a", "--bs=8k,", "--name=b",
+                                                     "--bs=,16k", "--name=c", "--bs=1k", NULL}),
+             0);
+    static const uint64_t WANTED[3][2] = {{8192, 4096}, {4096, 16384}, {1024, 1024}};
+    for (int i = 0; i < 3; i++)
+        for (int d = 0; d < BENCH_DIRECTIONS; d++)
+            CHECK_EQ(spec.jobs[i]->block_bytes[d], WANTED[i][d]);
+    bench_spec_deinit(&spec);
+}
+
 TEST(bench_job_file, bad_lines_are_named)
 {
     static const char *const CASES[][2] = {
@@ -307,6 +320,8 @@ TEST(bench_job_file, sections_globals_comments_and_variables)
                               "bs = 16k   # of all\n"
                               "size=${TORC_TEST_SIZE}m\n"
                               "[first job]\n"
+                              "stonewall\n"
+                              "rwmixwrite=30\n"
                               "rw=randread;comment\n"
                               "  iodepth=0x10\n"
                               "bs=$pagesize\n"
@@ -323,12 +338,14 @@ TEST(bench_job_file, sections_globals_comments_and_variables)
     CHECK_EQ(a->depth, 16);
     CHECK_EQ(a->size.bytes, 24 << 20);
     CHECK_EQ(a->block_bytes[BENCH_READ], sysconf(_SC_PAGESIZE));
-    CHECK(a->random && !a->direct && !a->stonewall);
+    CHECK(a->random && !a->direct);
+    CHECK_EQ(a->mix_read, 70);
     CHECK_STR(b->name, "renamed");
     CHECK_EQ(b->block_bytes[BENCH_READ], 16384);
     CHECK_EQ(b->offset.percent, 25);
     CHECK(b->direct && b->stonewall);
-    CHECK_EQ(a->wave, 0);
+    CHECK_EQ(a->wave, 0); /* there is nothing before the first to wait for */
+    CHECK_EQ(a->group, 0);
     CHECK_EQ(b->wave, 1);
     CHECK_EQ(b->group, 1);
     bench_spec_deinit(&spec);
@@ -347,6 +364,11 @@ TEST(bench_job_file, includes_stand_where_they_are_named)
     CHECK_EQ(spec.job_count, 2);
     CHECK_EQ(spec.jobs[0]->depth, 7);
     CHECK_EQ(spec.jobs[1]->depth, 3);
+    bench_spec_deinit(&spec);
+    /* The outer file's lines go on being counted. */
+    snprintf(text, sizeof(text), "[a]\ninclude %s\niodepth=0\n", path);
+    CHECK_EQ(read_text(&spec, text), -ERANGE);
+    CHECK_STR(spec.error, ":3: iodepth=0: must be 1 to 32768");
     bench_spec_deinit(&spec);
     /* One that includes itself ends with a message. */
     FILE *file = fopen(path, "w");

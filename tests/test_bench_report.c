@@ -61,7 +61,7 @@ TEST(bench_json, text_is_escaped_and_always_utf8)
         {"\xff\xfe", "\"\\ufffd\\ufffd\""},
         {"\xc3", "\"\\ufffd\""},                                  /* cut off */
         {"\xc0\xaf", "\"\\ufffd\\ufffd\""},                       /* overlong */
-        {"\xe0\x80\xaf", "\"\\ufffd\\ufffd\\ufffd\""},            /* overlong */
+        {"\xe0\x9f\xbf", "\"\\ufffd\\ufffd\\ufffd\""},            /* overlong */
         {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},            /* half of a surrogate pair */
         {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""}, /* beyond U+10FFFF */
     };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the disks below the files of a run did meanwhile, by the kernel's count (/sys/dev/block/NUMBER/stat): the disk of
- * a partition, and the disks that a mapped or RAID device is made of.
+ * What the disks below the files of a run did meanwhile, by the kernel's count (/sys/dev/block/NUMBER/stat): the disk
+ * of a partition, and the disks that a mapped or RAID device is made of.
  */
 #ifndef TORC_APPS_DISKS_H
 #define TORC_APPS_DISKS_H

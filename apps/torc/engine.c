@@ -37,6 +37,7 @@ struct bench_engine {
     bool sync_due, stopping;
     const struct bench_io *next; /* drawn, but refused by the full ring; NULL: none */
     struct torc_batch batch;
+    uint64_t now_ns;                  /* the last clock read: what comes next starts then */
     uint64_t left_bytes, left_ios;    /* to start in this loop, in this job */
     uint64_t end_ns, ramp_end_ns;     /* UINT64_MAX: none */
     uint64_t random;                  /* for buffers */
@@ -158,7 +159,7 @@ static void count_batch(struct bench_engine *e, uint32_t count, uint64_t slat_ns
 static uint32_t fill_batch(struct bench_engine *e)
 {
     uint32_t count = 0, room = e->job->batch < e->free_count ? e->job->batch : e->free_count;
-    uint64_t start = torc_now_ns();
+    uint64_t start = e->now_ns;
     while (count < room && (!e->stopping || e->sync_due)) {
         struct bench_slot *slot = e->free[e->free_count - 1];
         int err = e->sync_due ? start_sync(e, slot, e->last_written) : start_transfer(e, slot);
@@ -170,7 +171,7 @@ static uint32_t fill_batch(struct bench_engine *e)
     }
     if (!count)
         return 0;
-    uint64_t issue = torc_now_ns();
+    uint64_t issue = e->now_ns = torc_now_ns();
     for (uint32_t i = 0; i < count; i++)
         e->free[e->free_count + i]->issue_ns = issue;
     count_batch(e, count, issue - start);
@@ -307,6 +308,7 @@ static bool turn(struct bench_engine *e)
         /* Other jobs may have filled the ring. */
         if (!e->stopping)
             torc_yield();
+        e->now_ns = torc_now_ns();
         return !e->stopping && !torc_task_check();
     }
     uint32_t wanted = wanted_completions(e);
@@ -314,9 +316,9 @@ static bool turn(struct bench_engine *e)
         wanted > e->done_count ? torc_batch_wait(&e->batch, wanted - e->done_count) : submit(e);
     if (got == -ECANCELED || got == -ETIMEDOUT)
         return false;
-    uint64_t now = torc_now_ns();
-    reap(e, now);
-    pass_time(e, now);
+    e->now_ns = torc_now_ns();
+    reap(e, e->now_ns);
+    pass_time(e, e->now_ns);
     return true;
 }
 
@@ -377,7 +379,7 @@ static void choose_syncs(struct bench_engine *e)
 static void begin(struct bench_engine *e)
 {
     const struct bench_job *job = e->job;
-    uint64_t now = torc_now_ns();
+    uint64_t now = e->now_ns = torc_now_ns();
     e->left_bytes = e->instance->limit_bytes;
     e->left_ios = job->number_ios ? job->number_ios : UINT64_MAX;
     e->loops_left = job->loops;
@@ -443,7 +445,7 @@ int bench_engine_run(const struct bench_instance *instance, const struct bench_e
 {
     struct bench_engine *e = calloc(1, sizeof(*e));
     if (!e)
-        return fail_memory(instance->job);
+        return stats->error = fail_memory(instance->job);
     e->instance = instance;
     e->job = instance->job;
     e->env = env;

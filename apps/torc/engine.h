@@ -6,9 +6,10 @@
  *     free slots                                                       in flight
  *          └── reap: latencies are recorded, one clock read a batch ── done ─┘
  *
- * Nothing is allocated and no division made between the first operation and the last. Three clock reads a turn: before
- * the fill (start), after it (issue: the batch goes to the kernel) and when the task runs again (reap). The issue stamp
- * lies before the system call, so that an operation which completes inside of it still gets its whole latency.
+ * Nothing is allocated and no division made between the first operation and the last. Two clock reads a turn: when a
+ * batch of operations has been prepared (issue: it goes to the kernel now) and when the task runs again (reap; what is
+ * prepared next starts then). The issue stamp lies before the system call, so that an operation which completes inside
+ * of it still gets its whole latency.
  */
 #ifndef TORC_APPS_ENGINE_H
 #define TORC_APPS_ENGINE_H
