@@ -5,6 +5,8 @@
  *
  *     torc-micro [NAME…] [--json] [--path FILE] [--depth N] [--batch N] [--seconds S] [--cpu N]
  */
+#include "bench/micro.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -14,8 +16,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "bench/micro.h"
 
 struct micro_options micro;
 
@@ -377,7 +377,7 @@ int main(int argc, char **argv)
         case 'd': micro.depth = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'b': micro.batch = (unsigned)strtoul(optarg, NULL, 10); break;
         case 's': micro.seconds = strtod(optarg, NULL); break;
-        case 'c': config.cpu_plus_1 = 1 + atoi(optarg); break;
+        case 'c': config.cpu_plus_1 = 1 + (int)strtol(optarg, NULL, 10); break;
         case 'h': usage(stdout); return 0;
         default: return 1;
         }

@@ -116,6 +116,7 @@ int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg)
         err = turn(exec);
     }
     torci_this = NULL;
+    exec->driver_error = exec->turns ? err : 0;
     return err ? err : exec->main.result;
 }
 

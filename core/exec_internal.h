@@ -8,6 +8,7 @@
 
 #include "core/context.h"
 #include "core/host_internal.h"
+#include "core/park.h"
 #include "core/queue.h"
 #include "core/stack_internal.h"
 #include "core/task.h"
@@ -19,7 +20,7 @@ struct torci_fiber {
     _Alignas(64) struct torci_context context; /* context.ip is NULL until the first run */
     struct torci_fiber *next_free;
     struct torc_queue *queue;
-    struct torci_wait *wait; /* what it is parked on; NULL while ready or running */
+    struct torci_park *park; /* what it is parked on; NULL while ready or running */
     int16_t interrupt;       /* what a blocking call returns now: 0, -ECANCELED, -ETIMEDOUT */
     uint8_t stack_class;
     bool cancelled, named;
@@ -76,12 +77,13 @@ struct torci_exec {
     uint8_t locals_used;
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
     uint64_t quota_ns;
-    uint64_t now_ns;      /* read once a turn of the loop */
-    uint64_t turns;       /* of the loop */
-    uint64_t wake_lag_ns; /* how late the machine wakes a sleeper, the recent worst */
+    uint64_t now_ns;       /* read once a turn of the loop */
+    uint64_t turns;        /* of the loop */
+    uint64_t wake_lag_ns;  /* how late the machine wakes a sleeper, the recent worst */
     uint64_t select_state; /* of the generator that says where a select looks first */
     struct torc_task main;
-    void *owner; /* the room above: its own state of this executor */
+    int driver_error; /* what ended the executor before its tasks had ended; 0: nothing did */
+    void *owner;      /* the room above: its own state of this executor */
 
     /* The sanitizers' idea of the loop's stack. */
     const void *loop_stack_low;
@@ -158,6 +160,16 @@ static inline void torci_fiber_ready(struct torci_exec *exec, struct torci_fiber
     torci_queue_push(queue, fiber);
     if (TORC_UNLIKELY(!queue->runnable))
         torci_queue_activate(exec, queue);
+}
+
+/* The end of a wait that stands in no line (any more): its task is ready, and nothing can interrupt it now. */
+static inline void torci_park_finish(struct torci_exec *exec, struct torci_park *park, int result)
+{
+    struct torci_fiber *fiber = park->fiber;
+    TORC_ASSERT(fiber->park == park); /* parked, and not woken twice */
+    park->result = result;
+    fiber->park = NULL;
+    torci_fiber_ready(exec, fiber);
 }
 
 /* The running task of this thread's executor; there must be one: only tasks block. */

@@ -24,21 +24,15 @@ static int work_out(const struct torci_fiber *fiber)
     return 0;
 }
 
-/* The default way out of a wait: nobody has handed anything over, so the task just leaves the line. */
-static void leave_line(struct torci_wait *wait, int reason)
-{
-    torci_wait_wake(wait, reason);
-}
-
 void torci_fiber_refresh(struct torci_fiber *fiber)
 {
     int reason = work_out(fiber);
     fiber->interrupt = (int16_t)reason;
-    struct torci_wait *wait = fiber->wait;
-    if (!reason || !wait || wait->reason)
+    struct torci_park *park = fiber->park;
+    if (!reason || !park || park->reason)
         return;
-    wait->reason = reason;
-    (wait->interrupt ? wait->interrupt : leave_line)(wait, reason);
+    park->reason = reason;
+    park->interrupt(park, reason);
 }
 
 void torci_fiber_cancel(struct torci_fiber *fiber)

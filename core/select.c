@@ -105,8 +105,9 @@ static void time_is_up(struct torci_timer *timer)
     torci_wait_wake(&selection->waits[selection->timeout_index], 0);
 }
 
-static void interrupted(struct torci_wait *wait, int reason)
+static void interrupted(struct torci_park *park, int reason)
 {
+    struct torci_wait *wait = TORC_CONTAINER_OF(park, struct torci_wait, park);
     torci_wait_wake(wait, reason);
     wait->siblings->winner = NOBODY;
 }
@@ -114,7 +115,7 @@ static void interrupted(struct torci_wait *wait, int reason)
 static void arm_cases(struct selection *selection, struct torc_case *cases, uint32_t count)
 {
     torci_wait_init_select(selection->waits, count);
-    selection->waits[0].interrupt = interrupted;
+    selection->waits[0].park.interrupt = interrupted;
     for (uint32_t i = 0; i < count; i++)
         if (cases[i].kind)
             cases[i].kind->arm(&cases[i], &selection->waits[i]);

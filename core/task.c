@@ -106,7 +106,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
     queue->tasks++;
     fiber->context.ip = NULL;
     fiber->queue = queue;
-    fiber->wait = NULL;
+    fiber->park = NULL;
     fiber->interrupt = 0;
     fiber->stack_class = (uint8_t)stack_class;
     fiber->cancelled = false;
@@ -195,10 +195,10 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
 }
 
 /* A join does not end before its tasks have: being interrupted, it passes the interruption on to them. */
-static void join_interrupt(struct torci_wait *wait, int reason)
+static void join_interrupt(struct torci_park *park, int reason)
 {
     (void)reason;
-    torc_scope_cancel((struct torc_scope *)wait->value);
+    torc_scope_cancel((struct torc_scope *)TORC_CONTAINER_OF(park, struct torci_wait, park)->value);
 }
 
 int torc_scope_join(struct torc_scope *scope)
@@ -208,12 +208,12 @@ int torc_scope_join(struct torc_scope *scope)
     if (scope->live) {
         struct torci_wait wait;
         torci_wait_init(&wait);
-        wait.interrupt = join_interrupt;
+        wait.park.interrupt = join_interrupt;
         wait.value = scope;
         scope->joiner = &wait;
         (void)torci_wait_park(&wait);
         scope->joiner = NULL;
-        reason = wait.reason;
+        reason = wait.park.reason;
         before = scope->first_error;
         if (reason && before == -ECANCELED)
             before = 0; /* only what we passed on coming back */

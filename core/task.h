@@ -87,13 +87,13 @@ int torc_spawn_with(struct torc_scope *scope, const struct torc_task_options *op
  * 0, or the first negative result of a task. If the caller is cancelled or its deadline passes meanwhile, the scope is
  * cancelled, the wait goes on until the last task has ended, and -ECANCELED or -ETIMEDOUT is returned (or the failure
  * that came before it). */
-int torc_scope_join(struct torc_scope *scope);
+int torc_scope_join(struct torc_scope *scope) TORC_MUST_CHECK;
 /* Cancels every task of SCOPE; later spawns into it fail with -ECANCELED. Does not wait. */
 void torc_scope_cancel(struct torc_scope *scope);
 
 /* Waits for one task and returns its result. -ECANCELED, -ETIMEDOUT: the caller was interrupted; the task goes on. The
  * task's own scope must still be joined. In a task. */
-int torc_task_join(struct torc_task *task);
+int torc_task_join(struct torc_task *task) TORC_MUST_CHECK;
 /* Asks one task to end; harmless when it has ended. */
 void torc_task_cancel(struct torc_task *task);
 bool torc_task_is_done(const struct torc_task *task);
@@ -106,7 +106,7 @@ void torc_task_yield(void);
  * microseconds and yields. Costs a clock read and a load. */
 bool torc_should_yield(void);
 /* 0, or what a blocking call would return right now: -ECANCELED or -ETIMEDOUT. In a task. */
-int torc_task_check(void);
+int torc_task_check(void) TORC_MUST_CHECK;
 
 /* The running task's name; "loop" outside of any. The pointer is good until the task ends or is renamed. */
 const char *torc_task_name(void);

@@ -63,7 +63,7 @@ void torci_timer_init(struct torci_timer *timer, void (*fire)(struct torci_timer
 
 /* TIMER will fire at the first advance to WHEN_NS or later. A time that is past or present already is legal and fires
  * at the next advance, never inside this call, nor in the advance that is calling the fire function this is called
- * from: a timer that arms itself for now cannot keep an advance from ending. An armed timer is moved, and goes behind
+ * from: a timer that arms itself for the present cannot keep an advance from ending. An armed timer is moved, and goes behind
  * those of the same time. O(1): a few ns. */
 void torci_wheel_arm(struct torci_wheel *wheel, struct torci_timer *timer, uint64_t when_ns);
 

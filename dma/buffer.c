@@ -113,7 +113,7 @@ static void report_unpinned(const struct torc_buffer_pool *pool, int err)
     char line[160];
     snprintf(line, sizeof line,
              "torc: a buffer pool of %zu KiB stays unpinned (error %d): its reads and writes cost "
-             "more CPU time; raise RLIMIT_MEMLOCK (ulimit -l)",
+             "more CPU time",
              pool->memory_bytes >> 10, -err);
     host->report(host->context, line);
     torci_dma_count(TORCI_DMA_UNPINNED_POOLS);

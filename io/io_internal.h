@@ -57,7 +57,7 @@ struct torci_io {
 static inline struct torci_io *torci_io_this(void)
 {
     TORC_ASSERT(torci_this != NULL);
-    return (struct torci_io *)torci_this->owner;
+    return TORC_CONTAINER_OF(torci_this, struct torci_io, exec);
 }
 
 /* This executor's kernel, for set-up calls that may not sleep. */
@@ -83,15 +83,13 @@ static inline bool torci_ring_has_op(const struct torci_io *io, unsigned opcode)
  * queues, and nothing else. */
 struct torci_ring *torci_io_poll_ring(struct torci_io *io);
 
-/* torc_op_begin and torc_op_wait on one of the rings. What is on the polled one can't be cancelled. */
+/* torc_op_begin on one of the rings. What is on the polled one can't be cancelled. */
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-/* What a completion means to the op it belongs to. */
-void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
-                       uint32_t flags);
+/* Hands every completion that has come to its op. Whether there were any. */
+bool torci_op_reap(struct torci_io *io, struct torci_ring *ring);
 /* Once a turn, after reaping: tries again what found no room, and wakes the tasks that wait for some. */
 void torci_op_retry(struct torci_io *io);
 

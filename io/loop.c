@@ -26,26 +26,6 @@ enum {
     DRAIN_WAIT_NS = 10 * 1000 * 1000,
 };
 
-static bool reap(struct torci_io *io, struct torci_ring *ring)
-{
-    uint32_t head = *ring->cq_head;
-    /* pairs with the kernel's release after it has written the entries */
-    uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
-    if (head == tail)
-        return false;
-    do {
-        struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
-        uint64_t user_data = cqe->user_data;
-        int result = cqe->res;
-        uint32_t flags = cqe->flags;
-        /* pairs with the kernel's acquire of the head: the entry was read before. Given back one by one, since a
-         * completion function may submit and so make room necessary. */
-        __atomic_store_n(ring->cq_head, ++head, __ATOMIC_RELEASE);
-        torci_op_complete(io, ring, user_data, result, flags);
-    } while (head != tail);
-    return true;
-}
-
 static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t min_complete,
                           uint64_t timeout_ns)
 {
@@ -53,7 +33,7 @@ static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t
         int err = torci_ring_enter(ring, min_complete, timeout_ns, true);
         if (err)
             return err;
-        bool some = reap(io, ring);
+        bool some = torci_op_reap(io, ring);
         /* one enter runs about twenty deferred completions and leaves the flag set */
         if (!some || !torci_ring_wants_enter(ring))
             return 0;
@@ -133,7 +113,7 @@ static int look(struct torci_io *io)
         io->entered_ns = now;
         return enter_and_reap(io, ring, 0, UINT64_MAX);
     }
-    (void)reap(io, ring);
+    (void)torci_op_reap(io, ring);
     return 0;
 }
 
@@ -245,11 +225,13 @@ static void ignored(struct torc_op *op, int result, uint32_t flags)
 
 int torci_io_drain(struct torci_io *io)
 {
-    if (is_quiet(io))
-        return 0;
+    /* by its own name: kernels before 5.19 can't cancel ANY */
+    int err = io->wake.armed ? torc_op_cancel(&io->wake.op) : 0;
+    if (err || is_quiet(io))
+        return err;
     struct torc_op cancel;
     struct io_uring_sqe *sqe;
-    int err = torc_op_start(&cancel, ignored, &sqe);
+    err = torc_op_start(&cancel, ignored, &sqe);
     if (err)
         return err;
     io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);

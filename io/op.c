@@ -13,29 +13,29 @@
 
 #include <errno.h>
 
+#include "core/switch_internal.h"
 #include "io/io_internal.h"
 #include "io/ledger_internal.h"
 
-/* What a waiting task's op points to; on the task's stack. */
-struct torci_op_wait {
-    struct torci_wait wait;
-    struct torci_link retry; /* in io.cancel_retry while the cancel has not been queued */
-    struct torc_op *op;
-    struct torci_ring *ring;
-    uint32_t with_kernel; /* completions to come: the op's, the cancel's */
-};
+/* The hot path of every operation; the compiler makes a copy for each of its few callers. */
+static inline __attribute__((always_inline)) struct io_uring_sqe *
+take(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done)
+{
+    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
+    if (TORC_UNLIKELY(!sqe))
+        return NULL;
+    op->done = done;
+    op->ring = ring;
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    ring->in_flight++;
+    return sqe;
+}
 
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **out)
 {
-    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
-    if (TORC_UNLIKELY(!sqe))
-        return -EAGAIN;
-    op->done = done;
-    sqe->user_data = (uint64_t)(uintptr_t)op;
-    ring->in_flight++;
-    *out = sqe;
-    return 0;
+    *out = take(ring, op, done);
+    return TORC_LIKELY(*out != NULL) ? 0 : -EAGAIN;
 }
 
 int torc_op_start(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **sqe)
@@ -65,26 +65,28 @@ int torc_op_cancel(struct torc_op *op)
     return queue_cancel(&torci_io_this()->ring, op, TORCI_TAG_NONE);
 }
 
-static void interrupted(struct torci_wait *wait, int reason)
+static void interrupted(struct torci_park *park, int reason)
 {
     (void)reason;
-    struct torci_op_wait *waiting = TORC_CONTAINER_OF(wait, struct torci_op_wait, wait);
+    struct torc_op *op = TORC_CONTAINER_OF(park, struct torc_op, park);
     struct torci_io *io = torci_io_this();
-    if (waiting->ring != &io->ring)
+    if (op->ring != &io->ring)
         return; /* polled reads and writes can't be cancelled, and don't take long */
-    waiting->with_kernel++;
-    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
-        torci_list_push_back(&io->cancel_retry, &waiting->retry);
+    op->with_kernel++;
+    if (queue_cancel(op->ring, op, TORCI_TAG_CANCEL)) {
+        op->retrying = true;
+        torci_list_push_back(&io->cancel_retry, &op->retry);
+    }
 }
 
 static void retry_cancels(struct torci_io *io)
 {
     while (!torci_list_is_empty(&io->cancel_retry)) {
-        struct torci_op_wait *waiting =
-            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_op_wait, retry);
-        if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
+        struct torc_op *op = TORC_CONTAINER_OF(io->cancel_retry.next, struct torc_op, retry);
+        if (queue_cancel(op->ring, op, TORCI_TAG_CANCEL))
             return;
-        torci_list_unlink(&waiting->retry);
+        torci_list_unlink(&op->retry);
+        op->retrying = false;
     }
 }
 
@@ -104,75 +106,120 @@ static int wait_for_room(void)
     return torci_wait_park(&wait);
 }
 
-int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
+/* Off the hot path: interrupted already, or no room. */
+static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struct torc_op *op,
+                                                  struct io_uring_sqe **sqe)
 {
     int err = torci_wait_pending();
     while (!err) {
-        err = torci_op_start_on(ring, op, NULL, sqe);
-        if (TORC_LIKELY(err != -EAGAIN))
+        *sqe = take(ring, op, NULL);
+        if (*sqe)
             break;
         err = wait_for_room();
     }
     return err;
 }
 
-int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
+static inline __attribute__((always_inline)) int begin(struct torci_ring *ring, struct torc_op *op,
+                                                       struct io_uring_sqe **sqe)
 {
-    return torci_op_begin_on(&torci_io_this()->ring, op, sqe);
+    if (TORC_LIKELY(!torci_fiber_self()->interrupt &&
+                    torci_ring_pending(ring) < ring->sq_entries)) {
+        *sqe = take(ring, op, NULL);
+        return 0;
+    }
+    return begin_slowly(ring, op, sqe);
 }
 
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op)
+int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
 {
-    struct torci_op_wait waiting;
-    torci_wait_init(&waiting.wait);
-    waiting.wait.interrupt = interrupted;
-    waiting.op = op;
-    waiting.ring = ring;
-    waiting.with_kernel = 1;
-    torci_link_init(&waiting.retry);
-    op->wait = &waiting;
-    int result = torci_wait_park(&waiting.wait);
-    if (TORC_UNLIKELY(waiting.wait.reason != 0) && (result == -ECANCELED || result == -EINTR))
-        return waiting.wait.reason;
+    return begin(ring, op, sqe);
+}
+
+int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
+{
+    return begin(&torci_io_this()->ring, op, sqe);
+}
+
+TORCI_NO_TSAN struct torci_switch torci_op_wait_begin(struct torc_op *op)
+{
+    struct torci_exec *exec = torci_this;
+    op->park.fiber = exec->current;
+    op->park.interrupt = interrupted;
+    op->park.reason = 0;
+    op->with_kernel = 1;
+    op->retrying = false;
+    return torci_park_begin(exec, &op->park);
+}
+
+TORCI_NO_TSAN int torci_op_wait_end(struct torc_op *op)
+{
+    torci_sanitizer_arrive(torci_this, op->park.fiber, false);
+    int result = op->park.result;
+    if (TORC_UNLIKELY(op->park.reason != 0) && (result == -ECANCELED || result == -EINTR))
+        return op->park.reason;
     return result;
 }
 
-int torc_op_wait(struct torc_op *op)
+int torc_op_await(struct torc_op *op)
 {
-    return torci_op_wait_on(&torci_io_this()->ring, op);
+    return torc_op_wait(op);
 }
 
-static void one_came(struct torci_op_wait *waiting)
+/* One of the completions that a task waits for has come. */
+static inline void one_came(struct torci_io *io, struct torc_op *op)
 {
     /* the op is done while its cancel has not even been queued: nobody will answer that */
-    if (TORC_UNLIKELY(torci_link_is_queued(&waiting->retry))) {
-        torci_list_unlink(&waiting->retry);
-        waiting->with_kernel--;
+    if (TORC_UNLIKELY(op->retrying)) {
+        torci_list_unlink(&op->retry);
+        op->retrying = false;
+        op->with_kernel--;
     }
-    if (--waiting->with_kernel == 0)
-        torci_wait_wake(&waiting->wait, waiting->op->result);
+    if (--op->with_kernel == 0)
+        torci_park_finish(&io->exec, &op->park, op->park.result);
 }
 
-void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
-                       uint32_t flags)
+/* What a completion means to the op it belongs to. */
+static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data,
+                            int result, uint32_t flags)
 {
-    (void)io;
     torci_ledger_complete(ring->ledger, user_data, flags);
-    if (!(flags & IORING_CQE_F_MORE))
+    if (TORC_LIKELY(!(flags & IORING_CQE_F_MORE)))
         ring->in_flight--;
     struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
     case TORCI_TAG_OP:
-        op->result = result;
-        op->flags = flags;
-        if (op->done)
+        if (op->done) {
             op->done(op, result, flags);
-        else
-            one_came(op->wait);
+        } else {
+            op->park.result = result;
+            op->flags = flags;
+            one_came(io, op);
+        }
         break;
-    case TORCI_TAG_CANCEL: one_came(op->wait); break;
+    case TORCI_TAG_CANCEL: one_came(io, op); break;
     default: break;
     }
+}
+
+bool torci_op_reap(struct torci_io *io, struct torci_ring *ring)
+{
+    uint32_t head = *ring->cq_head;
+    /* pairs with the kernel's release after it has written the entries */
+    uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+    if (head == tail)
+        return false;
+    do {
+        struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
+        uint64_t user_data = cqe->user_data;
+        int result = cqe->res;
+        uint32_t flags = cqe->flags;
+        /* pairs with the kernel's acquire of the head: the entry was read before. Given back one by one, since a
+         * completion function may submit and so make room necessary. */
+        __atomic_store_n(ring->cq_head, ++head, __ATOMIC_RELEASE);
+        complete(io, ring, user_data, result, flags);
+    } while (head != tail);
+    return true;
 }
 
 void torc_batch_init(struct torc_batch *batch)

@@ -11,10 +11,10 @@
  *     if (!err)
  *         io_uring_prep_read(sqe, fd, request->buf, 4096, 0);
  *
- * Completion contract: torc_op_start returned 0: the caller fills in the SQE at once (any io_uring_prep_ function of
- * <liburing.h>; flags may be added; user_data is torc's) before it calls anything else of torc, and DONE runs exactly
- * once, later, never inside a call of the caller's. Negative: DONE never runs. From start to completion the op and the
- * operation's buffers stay where they are and belong to the ring.
+ * Completion contract: torc_op_start returned 0: the caller fills in the SQE at once, before it calls anything else of
+ * torc (any io_uring_prep_ function of <liburing.h>; flags may be added, but for IOSQE_CQE_SKIP_SUCCESS; user_data is
+ * torc's), and DONE runs exactly once, later, never inside a call of the caller's. Negative: DONE never runs. From start
+ * to completion the op and the operation's buffers stay where they are and belong to the ring.
  *
  * A completion function may start ops, wake tasks and set events; it must not block: it has no task of its own.
  *
@@ -24,23 +24,30 @@
 #define TORC_IO_OP_H
 
 #include "core/base.h"
+#include "core/context.h"
+#include "core/list.h"
+#include "core/park.h"
 
 TORC_BEGIN_DECLS
 
 struct io_uring_sqe;
 struct torc_op;
 struct torci_wait;
+struct torci_ring;
 
 /* RESULT: what the kernel says, 0 or more or a negative errno. FLAGS: IORING_CQE_F_*; with IORING_CQE_F_MORE set
  * (multishot) the op is still in flight and DONE will run again. */
 typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
 
-/* Fields are private. */
+/* Fields are private; those after DONE are of the task form. */
 struct torc_op {
     torc_op_fn *done; /* NULL: a task waits */
-    struct torci_op_wait *wait;
-    int32_t result;
+    struct torci_park park;
+    struct torci_ring *ring;
     uint32_t flags;
+    uint16_t with_kernel; /* completions to come: the op's, the cancel's */
+    bool retrying;        /* the cancel has not been queued yet: the link is in use */
+    struct torci_link retry;
 };
 
 /* Takes the next entry of the submission queue for OP; it goes to the kernel with the loop's next turn, together with
@@ -70,7 +77,9 @@ int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
  * wait: the kernel's result; when the task is interrupted meanwhile the operation is cancelled and -ECANCELED or
  * -ETIMEDOUT returned once the kernel has let go of it, unless it succeeded before. */
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
+static inline int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
+/* The same as a symbol of the library, for languages that can't use inline functions. */
+int torc_op_await(struct torc_op *op) TORC_MUST_CHECK;
 
 /* A counted set of embedded ops for one task that waits for several at a time. While all that is in flight belongs to
  * the batch, the executor sleeps for all the wanted completions at once instead of waking for each. Caller's memory;
@@ -97,8 +106,8 @@ int torc_batch_wait(struct torc_batch *batch, uint32_t wanted) TORC_MUST_CHECK;
 
 void torci_batch_wake(struct torc_batch *batch);
 
-static inline int torc_batch_start(struct torc_batch *batch, struct torc_op *op, torc_op_fn *done,
-                                   struct io_uring_sqe **sqe)
+static inline TORC_MUST_CHECK int torc_batch_start(struct torc_batch *batch, struct torc_op *op,
+                                                   torc_op_fn *done, struct io_uring_sqe **sqe)
 {
     int err = torc_op_start(op, done, sqe);
     batch->in_flight += !err;
@@ -110,6 +119,16 @@ static inline void torc_batch_done(struct torc_batch *batch)
     batch->in_flight--;
     if (++batch->completed == batch->wanted)
         torci_batch_wake(batch);
+}
+
+/* Inline as torc_yield is, and for the same reasons (core/context.h). */
+struct torci_switch torci_op_wait_begin(struct torc_op *op);
+int torci_op_wait_end(struct torc_op *op);
+static inline int torc_op_wait(struct torc_op *op)
+{
+    struct torci_switch way = torci_op_wait_begin(op);
+    torci_context_switch(way.from, way.to);
+    return torci_op_wait_end(op);
 }
 
 TORC_END_DECLS

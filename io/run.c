@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/io_internal.h"
@@ -52,16 +51,16 @@ static struct torc_config with_defaults(const struct torc_config *given)
     return config;
 }
 
-/* A number from a small file below /proc/sys; -1 if it can't be read. */
+/* A number from a small file below /proc/sys; a negative errno if it can't be read. */
 static int read_sysctl(const struct torci_kernel *kernel, const char *path)
 {
     char text[16] = {0};
     long fd = TORCI_CALL(kernel, SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return (int)fd;
     long n = TORCI_CALL(kernel, SYS_read, fd, (long)text, sizeof text - 1);
     (void)TORCI_CALL(kernel, SYS_close, fd);
-    return n > 0 ? atoi(text) : -1;
+    return n > 0 ? text[0] - '0' : -ENODATA;
 }
 
 /* Why there is no ring, for somebody who can change it. */
@@ -232,11 +231,17 @@ static int run_on(struct torci_io *io, torc_task_fn *main, void *arg)
     int result = torci_exec_run(&io->exec, run_first, &first);
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, 0, NULL);
+    char line[LINE_MAX];
+    if (io->exec.driver_error) {
+        /* the tasks are gone in mid-flight: what they had with the kernel ends with the ring */
+        snprintf(line, sizeof line, "torc: the ring failed: errno %d", -io->exec.driver_error);
+        say(io->kernel, line);
+        return result;
+    }
     torci_this = &io->exec;
     int drained = torci_io_drain(io);
     torci_this = NULL;
     if (drained) {
-        char line[LINE_MAX];
         snprintf(line, sizeof line, "torc: %u operations did not end at shutdown: errno %d",
                  io->ring.in_flight + io->poll_ring.in_flight, -drained);
         say(io->kernel, line);

@@ -15,7 +15,7 @@ files 'torc.h' 'core/*.h' 'io/*.h' 'shard/*.h' 'dma/*.h' 'net/*.h' 'sim/*.h' 'ap
         # Private headers may need what only GNU's libc shows; users' files may not have asked for it.
         case "$header" in *_internal.h) gnu=-D_GNU_SOURCE ;; *) gnu= ;; esac
         said=$(echo "#include \"$header\"" |
-            $cc -std=c17 $warn $gnu -Wshadow -Wstrict-prototypes -I. -fsyntax-only -x c - 2>&1) ||
+            $cc -std=c17 -D_GNU_SOURCE $warn $gnu -Wshadow -Wstrict-prototypes -I. -fsyntax-only -x c - 2>&1) ||
             printf '%s alone as C17:\n%s\n' "$header" "$said"
         case "$header" in *_internal.h | apps/*) continue ;; esac
         said=$(echo "#include \"$header\"" |
