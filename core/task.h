@@ -32,7 +32,7 @@ typedef int torc_task_fn(void *arg);
 
 enum {
     TORC_TASK_NAME_MAX = 31, /* longer names are cut */
-    TORC_LOCALS_MAX = 8,     /* task-local slots an executor */
+    TORC_LOCALS_MAX = 6,     /* task-local slots an executor */
     TORC_STACK_DEFAULT = 64 * 1024,
 };
 

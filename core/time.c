@@ -22,7 +22,10 @@ uint64_t torc_now_ns(void)
 
 static void time_is_up(struct torci_timer *timer)
 {
-    torci_wait_wake(&TORC_CONTAINER_OF(timer, struct sleeper, timer)->wait, 0);
+    struct torci_wait *wait = &TORC_CONTAINER_OF(timer, struct sleeper, timer)->wait;
+    /* interrupted in this very turn: awake already, and about to disarm the timer */
+    if (wait->park.fiber->park == &wait->park)
+        torci_wait_wake(wait, 0);
 }
 
 static void start_spinning(struct torci_timer *timer)

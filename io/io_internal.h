@@ -66,11 +66,13 @@ static inline const struct torci_kernel *torci_kernel_this(void)
     return torci_io_this()->kernel;
 }
 
-/* What user_data carries beside an op's address: its low bits. */
+/* What user_data carries beside an address: its low bits. */
 enum {
-    TORCI_TAG_OP = 0,
-    TORCI_TAG_CANCEL = 1, /* the cancel's own CQE; the address is of the op that it aims at */
-    TORCI_TAG_NONE = 2,   /* nobody cares for this completion */
+    TORCI_TAG_OP = 0, /* an embedded op */
+    TORCI_TAG_CANCEL =
+        1, /* the answer to the cancel of a task's operation; the address is the fiber's */
+    TORCI_TAG_NONE = 2,  /* nobody cares for this completion */
+    TORCI_TAG_FIBER = 3, /* the operation that a task waits for */
     TORCI_TAG_MASK = 3,
 };
 

@@ -18,23 +18,27 @@
 #include "io/ledger_internal.h"
 
 /* The hot path of every operation; the compiler makes a copy for each of its few callers. */
-static inline __attribute__((always_inline)) struct io_uring_sqe *
-take(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done)
+static inline __attribute__((always_inline)) struct io_uring_sqe *take(struct torci_ring *ring,
+                                                                       uint64_t user_data)
 {
     struct io_uring_sqe *sqe = torci_ring_sqe(ring);
     if (TORC_UNLIKELY(!sqe))
         return NULL;
-    op->done = done;
-    op->ring = ring;
-    sqe->user_data = (uint64_t)(uintptr_t)op;
+    sqe->user_data = user_data;
     ring->in_flight++;
     return sqe;
+}
+
+static inline uint64_t tagged(const void *address, unsigned tag)
+{
+    return (uint64_t)(uintptr_t)address | tag;
 }
 
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **out)
 {
-    *out = take(ring, op, done);
+    op->done = done;
+    *out = take(ring, tagged(op, TORCI_TAG_OP));
     return TORC_LIKELY(*out != NULL) ? 0 : -EAGAIN;
 }
 
@@ -48,45 +52,55 @@ int torc_op_reserve(unsigned count)
     return torci_ring_reserve(&torci_io_this()->ring, count);
 }
 
-/* Asks the kernel to cancel what has OP's address; the answer comes tagged with TAG. */
-static int queue_cancel(struct torci_ring *ring, struct torc_op *op, unsigned tag)
+/* Asks the kernel to cancel what was submitted as TARGET; the answer comes as USER_DATA. */
+static int queue_cancel(struct torci_ring *ring, uint64_t target, uint64_t user_data)
 {
-    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
+    struct io_uring_sqe *sqe = take(ring, user_data);
     if (!sqe)
         return -EAGAIN;
-    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
-    sqe->user_data = (tag == TORCI_TAG_NONE ? 0 : (uint64_t)(uintptr_t)op) | tag;
-    ring->in_flight++;
+    io_uring_prep_cancel64(sqe, target, 0);
     return 0;
 }
 
 int torc_op_cancel(struct torc_op *op)
 {
-    return queue_cancel(&torci_io_this()->ring, op, TORCI_TAG_NONE);
+    return queue_cancel(&torci_io_this()->ring, tagged(op, TORCI_TAG_OP), TORCI_TAG_NONE);
+}
+
+static int cancel_operation(struct torci_fiber *fiber)
+{
+    struct torci_ring *ring = (struct torci_ring *)fiber->ring;
+    return queue_cancel(ring, tagged(fiber, TORCI_TAG_FIBER), tagged(fiber, TORCI_TAG_CANCEL));
 }
 
 static void interrupted(struct torci_park *park, int reason)
 {
     (void)reason;
-    struct torc_op *op = TORC_CONTAINER_OF(park, struct torc_op, park);
+    struct torci_fiber *fiber = park->fiber;
     struct torci_io *io = torci_io_this();
-    if (op->ring != &io->ring)
+    if (fiber->ring != &io->ring)
         return; /* polled reads and writes can't be cancelled, and don't take long */
-    op->with_kernel++;
-    if (queue_cancel(op->ring, op, TORCI_TAG_CANCEL)) {
-        op->retrying = true;
-        torci_list_push_back(&io->cancel_retry, &op->retry);
+    fiber->operation.with_kernel++;
+    if (cancel_operation(fiber)) {
+        fiber->operation.retrying = true;
+        torci_list_push_back(&io->cancel_retry, &fiber->retry);
     }
+}
+
+static void leave_retry(struct torci_fiber *fiber)
+{
+    torci_list_unlink(&fiber->retry);
+    fiber->operation.retrying = false;
 }
 
 static void retry_cancels(struct torci_io *io)
 {
     while (!torci_list_is_empty(&io->cancel_retry)) {
-        struct torc_op *op = TORC_CONTAINER_OF(io->cancel_retry.next, struct torc_op, retry);
-        if (queue_cancel(op->ring, op, TORCI_TAG_CANCEL))
+        struct torci_fiber *fiber =
+            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_fiber, retry);
+        if (cancel_operation(fiber))
             return;
-        torci_list_unlink(&op->retry);
-        op->retrying = false;
+        leave_retry(fiber);
     }
 }
 
@@ -107,12 +121,12 @@ static int wait_for_room(void)
 }
 
 /* Off the hot path: interrupted already, or no room. */
-static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struct torc_op *op,
-                                                  struct io_uring_sqe **sqe)
+static __attribute__((noinline)) int
+begin_slowly(struct torci_ring *ring, struct torci_fiber *fiber, struct io_uring_sqe **sqe)
 {
-    int err = torci_wait_pending();
+    int err = fiber->interrupt;
     while (!err) {
-        *sqe = take(ring, op, NULL);
+        *sqe = take(ring, tagged(fiber, TORCI_TAG_FIBER));
         if (*sqe)
             break;
         err = wait_for_room();
@@ -120,45 +134,53 @@ static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struc
     return err;
 }
 
-static inline __attribute__((always_inline)) int begin(struct torci_ring *ring, struct torc_op *op,
+static inline __attribute__((always_inline)) int begin(struct torci_ring *ring,
                                                        struct io_uring_sqe **sqe)
 {
-    if (TORC_LIKELY(!torci_fiber_self()->interrupt &&
-                    torci_ring_pending(ring) < ring->sq_entries)) {
-        *sqe = take(ring, op, NULL);
+    struct torci_fiber *self = torci_fiber_self();
+    self->ring = ring;
+    if (TORC_LIKELY(!self->interrupt && torci_ring_pending(ring) < ring->sq_entries)) {
+        *sqe = take(ring, tagged(self, TORCI_TAG_FIBER));
         return 0;
     }
-    return begin_slowly(ring, op, sqe);
+    return begin_slowly(ring, self, sqe);
 }
 
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op, struct io_uring_sqe **sqe)
 {
-    return begin(ring, op, sqe);
+    (void)op; /* the task has a place for one */
+    return begin(ring, sqe);
 }
 
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
 {
-    return begin(&torci_io_this()->ring, op, sqe);
+    (void)op; /* the task has a place for one */
+    return begin(&torci_io_this()->ring, sqe);
 }
 
 TORCI_NO_TSAN struct torci_switch torci_op_wait_begin(struct torc_op *op)
 {
     struct torci_exec *exec = torci_this;
-    op->park.fiber = exec->current;
-    op->park.interrupt = interrupted;
-    op->park.reason = 0;
-    op->with_kernel = 1;
-    op->retrying = false;
-    return torci_park_begin(exec, &op->park);
+    struct torci_fiber *self = exec->current;
+    struct torci_operation *operation = &self->operation;
+    (void)op;
+    operation->park.fiber = self;
+    operation->park.interrupt = interrupted;
+    operation->park.reason = 0;
+    operation->with_kernel = 1;
+    operation->retrying = false;
+    return torci_park_begin(exec, &operation->park);
 }
 
 TORCI_NO_TSAN int torci_op_wait_end(struct torc_op *op)
 {
-    torci_sanitizer_arrive(torci_this, op->park.fiber, false);
-    int result = op->park.result;
-    if (TORC_UNLIKELY(op->park.reason != 0) && (result == -ECANCELED || result == -EINTR))
-        return op->park.reason;
-    return result;
+    struct torci_exec *exec = torci_this;
+    struct torci_fiber *self = exec->current;
+    torci_sanitizer_arrive(exec, self, false);
+    op->flags = self->operation.flags;
+    int result = self->operation.park.result, reason = self->operation.park.reason;
+    return TORC_UNLIKELY(reason != 0) && (result == -ECANCELED || result == -EINTR) ? reason
+                                                                                    : result;
 }
 
 int torc_op_await(struct torc_op *op)
@@ -167,16 +189,16 @@ int torc_op_await(struct torc_op *op)
 }
 
 /* One of the completions that a task waits for has come. */
-static inline void one_came(struct torci_io *io, struct torc_op *op)
+static inline void one_came(struct torci_io *io, struct torci_fiber *fiber)
 {
-    /* the op is done while its cancel has not even been queued: nobody will answer that */
-    if (TORC_UNLIKELY(op->retrying)) {
-        torci_list_unlink(&op->retry);
-        op->retrying = false;
-        op->with_kernel--;
+    struct torci_operation *operation = &fiber->operation;
+    /* it is done while its cancel has not even been queued: nobody will answer that */
+    if (TORC_UNLIKELY(operation->retrying)) {
+        leave_retry(fiber);
+        operation->with_kernel--;
     }
-    if (--op->with_kernel == 0)
-        torci_park_finish(&io->exec, &op->park, op->park.result);
+    if (--operation->with_kernel == 0)
+        torci_park_finish(&io->exec, &operation->park, operation->park.result);
 }
 
 /* What a completion means to the op it belongs to. */
@@ -186,18 +208,17 @@ static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64
     torci_ledger_complete(ring->ledger, user_data, flags);
     if (TORC_LIKELY(!(flags & IORING_CQE_F_MORE)))
         ring->in_flight--;
-    struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
+    void *address = (void *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
+    struct torci_fiber *fiber = (struct torci_fiber *)address;
+    struct torc_op *op = (struct torc_op *)address;
     switch (user_data & TORCI_TAG_MASK) {
-    case TORCI_TAG_OP:
-        if (op->done) {
-            op->done(op, result, flags);
-        } else {
-            op->park.result = result;
-            op->flags = flags;
-            one_came(io, op);
-        }
+    case TORCI_TAG_FIBER:
+        fiber->operation.park.result = result;
+        fiber->operation.flags = flags;
+        one_came(io, fiber);
         break;
-    case TORCI_TAG_CANCEL: one_came(io, op); break;
+    case TORCI_TAG_OP: op->done(op, result, flags); break;
+    case TORCI_TAG_CANCEL: one_came(io, fiber); break;
     default: break;
     }
 }

@@ -25,29 +25,21 @@
 
 #include "core/base.h"
 #include "core/context.h"
-#include "core/list.h"
-#include "core/park.h"
 
 TORC_BEGIN_DECLS
 
 struct io_uring_sqe;
 struct torc_op;
 struct torci_wait;
-struct torci_ring;
 
 /* RESULT: what the kernel says, 0 or more or a negative errno. FLAGS: IORING_CQE_F_*; with IORING_CQE_F_MORE set
  * (multishot) the op is still in flight and DONE will run again. */
 typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
 
-/* Fields are private; those after DONE are of the task form. */
+/* Fields are private. */
 struct torc_op {
-    torc_op_fn *done; /* NULL: a task waits */
-    struct torci_park park;
-    struct torci_ring *ring;
-    uint32_t flags;
-    uint16_t with_kernel; /* completions to come: the op's, the cancel's */
-    bool retrying;        /* the cancel has not been queued yet: the link is in use */
-    struct torci_link retry;
+    torc_op_fn *done; /* of the embedded form */
+    uint32_t flags;   /* of the task form: IORING_CQE_F_*, once it has completed */
 };
 
 /* Takes the next entry of the submission queue for OP; it goes to the kernel with the loop's next turn, together with

@@ -60,6 +60,9 @@ void torci_ring_deinit(struct torci_ring *ring);
 int64_t torci_ring_rung_flags(unsigned rung);
 const char *torci_ring_rung_name(unsigned rung);
 
+/* Which opcodes the kernel knows: bit n of OPS for opcode n. None when it does not tell, or memory is short. */
+void torci_ring_probe_ops(const struct torci_ring *ring, uint64_t ops[4]);
+
 /* Gives the kernel what is queued and, if MIN_COMPLETE > 0, waits for that many completions or until TIMEOUT_NS
  * (relative; UINT64_MAX: none) have passed; runs deferred work if EVENTS. 0 also for the harmless endings (-EINTR,
  * -ETIME, -EAGAIN, -EBUSY: reap and come back); other errors are fatal to the ring. */

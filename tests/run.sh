@@ -94,7 +94,7 @@ part_plain() {
 }
 
 part_cli() {
-    build build_cli B="$out" SAN= all || return
+    build build_cli B="$out" SAN= all "$out/tests/deny_uring" || return
     for script in tests/cli_*.sh; do
         [ -f "$script" ] && echo "$script"
     done | xargs -r -I{} sh tests/run.sh --script {} "$dir"

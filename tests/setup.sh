@@ -5,7 +5,7 @@
 # is missing; where it may not install, says the one command that would.
 set -eu
 
-build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev pkgconf"
+build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf"
 lint="git g++ clang clang-format clang-tidy universal-ctags"
 aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # On an aarch64 machine the plain tests are the aarch64 tests.

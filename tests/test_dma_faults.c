@@ -244,6 +244,37 @@ TEST(dma_faults, direct_writes_resume_at_whole_blocks_or_fail)
     on_short_kernel(resumes_unaligned);
 }
 
+static int bounces_little(void *arg)
+{
+    struct test_dir *dir = arg;
+    struct torc_file f;
+    fill_pattern(13);
+    make_file(test_path(dir, "f"), sizeof out);
+    CHECK_EQ(torc_file_open(&f, test_path(dir, "f"),
+                            &(struct torc_file_options){
+                                .direct = true, .bounce = true, .bounce_bytes = 4 * BLOCK}),
+             0);
+    const uint32_t unit = f.offset_align;
+    between_watch(0, 0, 0);
+    CHECK_EQ(torc_file_read_at(&f, in, 2, unit - 1), 2);
+    CHECK_EQ(between.seen_count, 1);
+    CHECK_EQ(between.seen[0].offset, 0);
+    CHECK_EQ(between.seen[0].length, 2 * unit);
+    between_watch(0, 0, 0);
+    CHECK_EQ(torc_file_read_at(&f, in, 6 * BLOCK, 1), 6 * BLOCK);
+    CHECK_EQ(between.seen_count, 2);
+    CHECK_EQ(between.seen[0].length, 4 * BLOCK);
+    CHECK_EQ(between.seen[1].offset, 4 * BLOCK);
+    CHECK_EQ(between.seen[1].length, 2 * BLOCK + unit);
+    CHECK_EQ(memcmp(in, out + 1, 6 * BLOCK), 0);
+    torc_file_close(&f);
+    return 0;
+}
+TEST(dma_faults, a_bounced_read_takes_no_more_blocks_than_it_needs)
+{
+    on_short_kernel(bounces_little);
+}
+
 /* ---- interruption ---- */
 
 static int read_forever(void *arg)
@@ -349,6 +380,11 @@ static int many_bounces(void *arg)
     for (int i = 0; i < 12; i++)
         CHECK_EQ(memcmp(memory[i] + 1, out + 100, 6000), 0);
     CHECK_EQ(STAT(bounce_reads), 12);
+    struct torc_deadline deadline;
+    torc_deadline_enter(&deadline, 0);
+    CHECK_EQ(torc_sleep(TORC_MS), -ETIMEDOUT);
+    CHECK_EQ(torc_file_read_at(&bounced, in, 10, 1), -ETIMEDOUT);
+    CHECK(torc_deadline_leave(&deadline));
     torc_file_close(&bounced);
     return 0;
 }
