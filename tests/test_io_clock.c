@@ -93,7 +93,10 @@ TEST(clock, follows_a_clock_that_is_steered)
     start(&host, &clock);
     bend.bent_ns = machine_ns();
     bend.ppm = 400; /* unmended it would be 160 us off in the end */
+    int64_t rate = clock.rate;
     follow(&host, &clock, 400 * TORC_MS, 120 * 1000);
+    int64_t gained_ppm = ((int64_t)clock.rate - rate) * 1000000 / rate;
+    CHECK(gained_ppm > 300 && gained_ppm < 500);
     torci_clock_tune(&clock, &host);
     bend.offset_ns += (int64_t)(machine_ns() - bend.bent_ns) * bend.ppm / 1000000;
     bend.bent_ns = machine_ns();
