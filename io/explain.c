@@ -36,6 +36,7 @@ static const char *cause_of(int err, int disabled)
                    "io_uring_setup, io_uring_enter and io_uring_register";
         return "this kernel has no usable io_uring: Linux 5.15 or newer is needed, with "
                "CONFIG_IO_URING; inside a container a seccomp profile may hide it";
+    case -EOPNOTSUPP: return "this kernel's io_uring is too old: Linux 5.15 or newer is needed";
     case -EPERM:
         if (disabled == FOR_NOBODY)
             return "io_uring is switched off: sysctl -w kernel.io_uring_disabled=0";

@@ -130,7 +130,7 @@ int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, 
     ring->fd = ring->real_fd = fd;
     ring->setup_flags = params.flags;
     ring->features = params.features;
-    int err = -ENOSYS;
+    int err = -EOPNOTSUPP;
     if ((params.features & FEATURES_NEEDED) != FEATURES_NEEDED)
         goto out;
     err = map_rings(ring, &params);

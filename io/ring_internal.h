@@ -50,7 +50,8 @@ enum {
     TORCI_RING_REFUSED = -2, /* and will not be */
 };
 
-/* ENTRIES is rounded up to a power of two. POLLED asks for IOPOLL. -ENOSYS, -EPERM, -ENOMEM, -EMFILE, -EINVAL. */
+/* ENTRIES is rounded up to a power of two. POLLED asks for IOPOLL. -ENOSYS, -EPERM, -ENOMEM, -EMFILE, -EINVAL;
+ * -EOPNOTSUPP: what torc needs came in 5.15. */
 int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, uint32_t entries,
                     uint32_t completion_entries, bool polled) TORC_MUST_CHECK;
 /* Nothing may be in flight. */
