@@ -6,7 +6,7 @@
  * Tasks of one queue switch to each other directly; they go through the loop when the queue is empty, the slice's
  * budget is used up, or the next task belongs to another queue.
  *
- * TSan's idea of which stack we are on changes inside most of these functions: it must not note their returns.
+ * TSan's idea of which stack we are on changes inside most of these functions: see TORCI_NO_TSAN.
  */
 #include "core/exec_internal.h"
 #include "core/sanitizer_internal.h"
@@ -45,8 +45,8 @@ static inline struct torci_context *choose_next(struct torci_exec *exec, struct 
     return &next->context;
 }
 
-static inline struct torci_switch way_out(struct torci_exec *exec, struct torci_fiber *self,
-                                          struct torc_queue *queue)
+TORCI_SWITCH_INLINE struct torci_switch way_out(struct torci_exec *exec, struct torci_fiber *self,
+                                                struct torc_queue *queue)
 {
     struct torci_context *to = choose_next(exec, queue);
     if (TORC_UNLIKELY(!to->ip))
