@@ -86,8 +86,8 @@ static TORCI_NO_TSAN void fiber_entry(void)
 
 TORCI_NO_TSAN struct torci_switch torci_yield_begin(void)
 {
+    struct torci_fiber *self = torci_fiber_self();
     struct torci_exec *exec = torci_this;
-    struct torci_fiber *self = exec->current;
     struct torc_queue *queue = exec->running;
     torci_queue_push(queue, self); /* alone, we are our own successor */
     return way_out(exec, self, queue);
