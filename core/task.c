@@ -267,11 +267,6 @@ void torc_task_set_name(const char *name)
     copy_name(torci_fiber_self(), name);
 }
 
-int torc_task_check(void)
-{
-    return torci_wait_pending();
-}
-
 int torc_local_create(struct torc_local *key, void (*destroy)(void *value))
 {
     struct torci_exec *exec = torci_this;

@@ -105,7 +105,8 @@ void torc_task_yield(void);
 /* True when the running task has used up its quota or the kernel has events waiting: a long computation asks every few
  * microseconds and yields. Costs a clock read and a load. */
 bool torc_should_yield(void);
-/* 0, or what a blocking call would return right now: -ECANCELED or -ETIMEDOUT. In a task. */
+/* 0, or what a blocking call would return right now: -ECANCELED or -ETIMEDOUT. Inside a deadline it reads the clock, so
+ * that a long computation which does not yield sees it pass. In a task. */
 int torc_task_check(void);
 
 /* The running task's name; "loop" outside of any. The pointer is good until the task ends or is renamed. */
