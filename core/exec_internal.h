@@ -57,6 +57,7 @@ struct torci_exec {
     struct torci_fiber *current; /* NULL in the loop */
     struct torc_queue *running;  /* whose slice it is */
     uint32_t budget;             /* switches left before the loop looks up */
+    bool cut;       /* the budget was taken away: it says nothing about the length of a burst */
     uint32_t burst; /* the budget that a slice starts with: about TORCI_BURST_NS worth */
     uint64_t slice_end_ns;
     const uint32_t *kernel_flags; /* any of kernel_flags_mask set: the kernel has work for us */
@@ -158,6 +159,13 @@ static inline void torci_fiber_ready(struct torci_exec *exec, struct torci_fiber
     torci_queue_push(queue, fiber);
     if (TORC_UNLIKELY(!queue->runnable))
         torci_queue_activate(exec, queue);
+}
+
+/* The loop comes next, whoever is ready. */
+static inline void torci_exec_end_slice(struct torci_exec *exec)
+{
+    exec->budget = 0;
+    exec->cut = true;
 }
 
 /* The running task of this thread's executor; there must be one: only tasks block. */

@@ -119,6 +119,7 @@ TORCI_NO_TSAN void torci_switch_to_tasks(struct torci_exec *exec, struct torc_qu
 {
     exec->running = queue;
     exec->budget = exec->burst;
+    exec->cut = false;
     struct torci_context *to = choose_next(exec, queue);
     if (!to->ip)
         bind_stack(exec, exec->current);
