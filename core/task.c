@@ -10,7 +10,10 @@
 #include "core/exec_internal.h"
 #include "core/time.h"
 
-enum { FIBER_SLAB_BYTES = 64 * 1024 };
+enum {
+    FIBER_SLAB_BYTES = 64 * 1024,
+    DESTROY_ROUNDS_MAX = 4, /* as POSIX has it for threads */
+};
 
 /* A slab's first fiber-sized piece links it to the next slab. */
 static int grow_fibers(struct torci_exec *exec)
@@ -164,14 +167,28 @@ static void leave_scope(struct torci_fiber *fiber, struct torc_scope *scope, int
         torci_wait_wake(scope->joiner, 0);
 }
 
-static void destroy_locals(struct torci_exec *exec, struct torci_fiber *fiber)
+/* Whether there was one. */
+static bool destroy_locals_once(struct torci_exec *exec, struct torci_fiber *fiber)
 {
+    bool some = false;
     for (uint8_t slot = 0; slot < exec->locals_used; slot++) {
         void *value = fiber->locals[slot];
         fiber->locals[slot] = NULL;
-        if (value && exec->local_destroy[slot])
+        if (value && exec->local_destroy[slot]) {
             exec->local_destroy[slot](value);
+            some = true;
+        }
     }
+    return some;
+}
+
+/* A destructor may set slots anew; these are destroyed as well, but not for ever. */
+static void destroy_locals(struct torci_exec *exec, struct torci_fiber *fiber)
+{
+    for (unsigned round = 0; round < DESTROY_ROUNDS_MAX; round++)
+        if (!destroy_locals_once(exec, fiber))
+            return;
+    memset(fiber->locals, 0, sizeof fiber->locals);
 }
 
 void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int result)

@@ -117,8 +117,9 @@ void torc_task_set_name(const char *name);
 struct torc_local {
     uint8_t slot;
 };
-/* Takes a slot for the executor's life. DESTROY, if not NULL, gets each task's non-NULL value when that task ends; it
- * must not block. -EAGAIN: all TORC_LOCALS_MAX are taken. */
+/* Takes a slot for the executor's life. DESTROY, if not NULL, gets each task's non-NULL value when that task ends, with
+ * the slot NULL again; it must not block. What it sets in other slots or its own is destroyed too, in up to four rounds.
+ * -EAGAIN: all TORC_LOCALS_MAX are taken. */
 int torc_local_create(struct torc_local *key, void (*destroy)(void *value)) TORC_MUST_CHECK;
 void *torc_local_get(struct torc_local key);
 void torc_local_set(struct torc_local key, void *value);
