@@ -73,13 +73,15 @@ struct torci_exec {
     struct torci_fiber *free_fibers;
     void *fiber_slabs;
     uint32_t fibers_live, tasks_max;
+    struct torc_scope *scopes_to_cancel;
+    bool cancelling; /* somebody up the stack is at it */
     uint8_t stack_class;
     uint8_t locals_used;
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
     uint64_t quota_ns;
-    uint64_t now_ns;      /* read once a turn of the loop */
-    uint64_t turns;       /* of the loop */
-    uint64_t wake_lag_ns; /* how late the machine wakes a sleeper, the recent worst */
+    uint64_t now_ns;       /* read once a turn of the loop */
+    uint64_t turns;        /* of the loop */
+    uint64_t wake_lag_ns;  /* how late the machine wakes a sleeper, the recent worst */
     uint64_t select_state; /* of the generator that says where a select looks first */
     struct torc_task main;
     void *owner; /* the room above: its own state of this executor */

@@ -49,6 +49,7 @@ void torc_scope_init_with(struct torc_scope *scope, const struct torc_scope_opti
     scope->joiner = NULL;
     scope->live = 0;
     scope->first_error = 0;
+    scope->join_result = 0;
     scope->cancel_on_error = options && options->cancel_on_error;
     scope->cancelled = false;
     self->open_scopes++;
@@ -143,6 +144,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
 int torc_spawn_with(struct torc_scope *scope, const struct torc_task_options *options,
                     torc_task_fn *fn, void *arg)
 {
+    TORC_ASSERT(scope->owner != NULL); /* joined already */
     if (TORC_UNLIKELY(scope->cancelled))
         return -ECANCELED;
     return torci_fiber_spawn(torci_this, scope, options, fn, arg);
@@ -163,8 +165,11 @@ static void leave_scope(struct torci_fiber *fiber, struct torc_scope *scope, int
         if (scope->cancel_on_error)
             torc_scope_cancel(scope);
     }
-    if (!scope->live && scope->joiner)
-        torci_wait_wake(scope->joiner, 0);
+    if (!scope->live && scope->joiner) {
+        struct torci_wait *joiner = scope->joiner;
+        scope->joiner = NULL; /* it is on its way; a spawn from outside may still come before it */
+        torci_wait_wake(joiner, 0);
+    }
 }
 
 /* Whether there was one. */
@@ -211,45 +216,52 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
     exec->free_fibers = fiber;
 }
 
-/* A join does not end before its tasks have: being interrupted, it passes the interruption on to them. */
+/* A join does not end before its tasks have: being interrupted, it passes the interruption on to them. What they return
+ * from then on is the echo of that; the join's result is what was known before. */
 static void join_interrupt(struct torci_wait *wait, int reason)
 {
-    (void)reason;
-    torc_scope_cancel((struct torc_scope *)wait->value);
+    struct torc_scope *scope = (struct torc_scope *)wait->value;
+    scope->join_result = scope->first_error ? scope->first_error : reason;
+    torc_scope_cancel(scope);
 }
 
 int torc_scope_join(struct torc_scope *scope)
 {
     TORC_ASSERT(scope->owner == torci_fiber_self());
-    int before = 0, reason = 0;
-    if (scope->live) {
+    /* Again if something outside of the scope spawned into it between the last task's end and now. */
+    while (scope->live) {
         struct torci_wait wait;
         torci_wait_init(&wait);
         wait.interrupt = join_interrupt;
         wait.value = scope;
         scope->joiner = &wait;
         (void)torci_wait_park(&wait);
-        scope->joiner = NULL;
-        reason = wait.reason;
-        before = scope->first_error;
-        if (reason && before == -ECANCELED)
-            before = 0; /* only what we passed on coming back */
-    } else {
-        before = scope->first_error;
     }
     scope->owner->open_scopes--;
     scope->owner = NULL;
-    return before ? before : reason;
+    return scope->join_result ? scope->join_result : scope->first_error;
 }
 
+/* A task that is joining passes a cancel on to its own scope, and so down the tree. By a list and not by recursion:
+ * scopes nest deeper than a stack has room for calls. */
 void torc_scope_cancel(struct torc_scope *scope)
 {
+    struct torci_exec *exec = torci_this;
     if (scope->cancelled)
         return;
     scope->cancelled = true;
-    struct torci_link *at;
-    torci_list_each (at, &scope->fibers)
-        torci_fiber_cancel(TORC_CONTAINER_OF(at, struct torci_fiber, in_scope));
+    scope->next_to_cancel = exec->scopes_to_cancel;
+    exec->scopes_to_cancel = scope;
+    if (exec->cancelling)
+        return;
+    exec->cancelling = true;
+    while ((scope = exec->scopes_to_cancel)) {
+        struct torci_link *at;
+        exec->scopes_to_cancel = scope->next_to_cancel;
+        torci_list_each (at, &scope->fibers)
+            torci_fiber_cancel(TORC_CONTAINER_OF(at, struct torci_fiber, in_scope));
+    }
+    exec->cancelling = false;
 }
 
 int torc_task_join(struct torc_task *task)

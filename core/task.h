@@ -48,8 +48,10 @@ struct torc_scope {
     struct torci_link fibers; /* those alive */
     struct torci_fiber *owner;
     struct torci_wait *joiner;
+    struct torc_scope *next_to_cancel;
     uint32_t live;
     int first_error;
+    int join_result; /* once the join was interrupted */
     bool cancel_on_error, cancelled;
 };
 
