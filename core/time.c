@@ -26,6 +26,15 @@ static void time_is_up(struct torci_timer *timer)
     torci_wait_wake(&TORC_CONTAINER_OF(timer, struct sleeper, timer)->wait, 0);
 }
 
+/* The timer may be due in the very advance that a deadline fires in, which has the task ready before it is this one's
+ * turn. */
+static void interrupted(struct torci_wait *wait, int reason)
+{
+    struct sleeper *sleeper = TORC_CONTAINER_OF(wait, struct sleeper, wait);
+    torci_wheel_cancel(&sleeper->exec->wheel, &sleeper->timer);
+    torci_wait_wake(wait, reason);
+}
+
 static void start_spinning(struct torci_timer *timer)
 {
     struct sleeper *sleeper = TORC_CONTAINER_OF(timer, struct sleeper, early);
@@ -37,6 +46,7 @@ static int sleep_until(uint64_t when_ns, uint64_t lead_ns)
 {
     struct sleeper sleeper;
     torci_wait_init(&sleeper.wait);
+    sleeper.wait.interrupt = interrupted;
     struct torci_exec *exec = sleeper.exec = torci_this;
     sleeper.spinning = false;
     torci_timer_init(&sleeper.timer, time_is_up);
