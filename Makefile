@@ -69,6 +69,7 @@ $B/flags: FORCE
 # have small stacks, so its frames are bounded.
 $(LIB_OBJ): OWN = -fno-lto -fno-tree-slp-vectorize $(if $(SAN),,-Wframe-larger-than=4096)
 $B/tests/%.o: OWN = $(if $(SMALL),-DTORC_TEST_SMALL)
+$B/tests/test_core_switch_o3.o: OWN += -O3
 
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)

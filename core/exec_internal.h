@@ -58,6 +58,7 @@ struct torci_exec {
     struct torci_fiber *current; /* NULL in the loop */
     struct torc_queue *running;  /* whose slice it is */
     uint32_t budget;             /* switches left before the loop looks up */
+    bool cut;       /* the budget was taken away: it says nothing about the length of a burst */
     uint32_t burst; /* the budget that a slice starts with: about TORCI_BURST_NS worth */
     uint64_t slice_end_ns;
     const uint32_t *kernel_flags; /* any of kernel_flags_mask set: the kernel has work for us */
@@ -73,6 +74,8 @@ struct torci_exec {
     struct torci_fiber *free_fibers;
     void *fiber_slabs;
     uint32_t fibers_live, tasks_max;
+    struct torc_scope *scopes_to_cancel;
+    bool cancelling; /* somebody up the stack is at it */
     uint8_t stack_class;
     uint8_t locals_used;
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
@@ -170,6 +173,13 @@ static inline void torci_park_finish(struct torci_exec *exec, struct torci_park 
     park->result = result;
     fiber->park = NULL;
     torci_fiber_ready(exec, fiber);
+}
+
+/* The loop comes next, whoever is ready. */
+static inline void torci_exec_end_slice(struct torci_exec *exec)
+{
+    exec->budget = 0;
+    exec->cut = true;
 }
 
 /* The running task of this thread's executor; there must be one: only tasks block. */

@@ -146,7 +146,7 @@ void torci_stacks_put(struct torci_stacks *stacks, struct torci_stack *stack)
 /* Reads memory that ASan may hold poisoned: frames of tasks that are parked. */
 TORCI_NO_SANITIZE size_t torci_stack_high_water(const struct torci_stack *stack)
 {
-    const char *top = (const char *)descriptor(stack->low, stack->stack_class), *at = stack->low;
+    const char *top = (const char *)stack->top, *at = stack->low;
     while (at < top && !*(const uintptr_t *)(const void *)at)
         at += sizeof(uintptr_t);
     return (size_t)(top - at);

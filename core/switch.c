@@ -6,7 +6,7 @@
  * Tasks of one queue switch to each other directly; they go through the loop when the queue is empty, the slice's
  * budget is used up, or the next task belongs to another queue.
  *
- * TSan's idea of which stack we are on changes inside most of these functions: it must not note their returns.
+ * TSan's idea of which stack we are on changes inside most of these functions: see TORCI_NO_TSAN.
  */
 #include "core/switch_internal.h"
 
@@ -49,8 +49,8 @@ static TORCI_NO_TSAN void fiber_entry(void)
 
 TORCI_NO_TSAN struct torci_switch torci_yield_begin(void)
 {
+    struct torci_fiber *self = torci_fiber_self();
     struct torci_exec *exec = torci_this;
-    struct torci_fiber *self = exec->current;
     torci_queue_push(exec->running, self); /* alone, we are our own successor */
     return (struct torci_switch){&self->context, torci_way_out(exec, self)};
 }
@@ -78,6 +78,7 @@ TORCI_NO_TSAN void torci_switch_to_tasks(struct torci_exec *exec, struct torc_qu
 {
     exec->running = queue;
     exec->budget = exec->burst;
+    exec->cut = false;
     struct torci_fiber *next = torci_choose_next(exec, queue);
     struct torci_context *to = torci_context_of(exec, next);
     torci_sanitizer_leave(exec, next, &exec->loop_save);

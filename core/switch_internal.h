@@ -14,7 +14,7 @@ void torci_bind_stack(struct torci_exec *exec, struct torci_fiber *fiber);
 
 /* The oldest ready task; a fiber further down the line is fetched into the cache meanwhile. (Fetching their frames, too,
  * costs more than it saves.) */
-static inline struct torci_fiber *torci_take_first(struct torc_queue *queue)
+TORCI_SWITCH_INLINE struct torci_fiber *torci_take_first(struct torc_queue *queue)
 {
     uint32_t head = queue->head++;
     __builtin_prefetch(queue->ready[(head + 3) & queue->mask]);
@@ -22,8 +22,8 @@ static inline struct torci_fiber *torci_take_first(struct torc_queue *queue)
 }
 
 /* Makes the next task of the queue the running one, or nobody if it is the loop's turn. */
-static inline struct torci_fiber *torci_choose_next(struct torci_exec *exec,
-                                                    struct torc_queue *queue)
+TORCI_SWITCH_INLINE struct torci_fiber *torci_choose_next(struct torci_exec *exec,
+                                                          struct torc_queue *queue)
 {
     struct torci_fiber *next = NULL;
     if (TORC_LIKELY(!torci_queue_is_empty(queue) && exec->budget)) {
@@ -35,8 +35,8 @@ static inline struct torci_fiber *torci_choose_next(struct torci_exec *exec,
 }
 
 /* Where NEXT, which may be the loop, goes on. */
-static inline struct torci_context *torci_context_of(struct torci_exec *exec,
-                                                     struct torci_fiber *next)
+TORCI_SWITCH_INLINE struct torci_context *torci_context_of(struct torci_exec *exec,
+                                                           struct torci_fiber *next)
 {
     if (TORC_UNLIKELY(!next))
         return &exec->loop;
@@ -47,8 +47,8 @@ static inline struct torci_context *torci_context_of(struct torci_exec *exec,
 
 /* SELF is in nobody's way any more: where to go. TSan's idea of where we are changes here: a function that returns after
  * this must not be instrumented. */
-static inline __attribute__((always_inline)) struct torci_context *
-torci_way_out(struct torci_exec *exec, struct torci_fiber *self)
+TORCI_SWITCH_INLINE struct torci_context *torci_way_out(struct torci_exec *exec,
+                                                        struct torci_fiber *self)
 {
     struct torci_fiber *next = torci_choose_next(exec, exec->running);
     struct torci_context *to = torci_context_of(exec, next);
@@ -58,8 +58,8 @@ torci_way_out(struct torci_exec *exec, struct torci_fiber *self)
 
 /* Parks the running task until torci_park_finish. An interruption that is already pending counts. The switch is the
  * caller's. */
-static inline __attribute__((always_inline)) struct torci_switch
-torci_park_begin(struct torci_exec *exec, struct torci_park *park)
+TORCI_SWITCH_INLINE struct torci_switch torci_park_begin(struct torci_exec *exec,
+                                                         struct torci_park *park)
 {
     struct torci_fiber *self = park->fiber;
     TORC_DEBUG_ASSERT(self == exec->current && !self->park);

@@ -117,7 +117,7 @@ TEST(info, a_ring_without_what_torc_needs_is_none)
     fake.fault.features_hidden = IORING_FEAT_EXT_ARG;
     if (torc_ring_info(NULL, &info))
         TEST_SKIP(info.why);
-    CHECK_EQ(torc_ring_info(&fake.fault.kernel, &info), -ENOSYS);
+    CHECK_EQ(torc_ring_info(&fake.fault.kernel, &info), -EOPNOTSUPP);
     CHECK(strstr(info.why, "Linux 5.15 or newer"));
     fault_kernel_check_clean(&fake.fault);
 }
