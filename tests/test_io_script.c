@@ -683,6 +683,67 @@ TEST(script, a_batch_survives_an_interruption_in_its_last_turn)
     }
 }
 
+static void start_timeouts(void)
+{
+    static struct __kernel_timespec after[8];
+    torc_batch_init(&batch);
+    for (int i = 0; i < 8; i++) {
+        struct io_uring_sqe *sqe;
+        members[i] = (struct embedded){.batch = &batch};
+        after[i] = (struct __kernel_timespec){.tv_nsec = 1000 * (i + 1)};
+        CHECK_EQ(torc_batch_start(&batch, &members[i].op, embedded_done, &sqe), 0);
+        io_uring_prep_timeout(sqe, &after[i], 0, 0);
+    }
+}
+
+static int batch_of_timeouts(void *arg)
+{
+    (void)arg;
+    start_timeouts();
+    uint64_t began = torc_now_ns(), waits = script.waits;
+    CHECK_EQ(torc_batch_wait(&batch, 5), 5);
+    CHECK_EQ(torc_now_ns() - began, 5000);
+    CHECK_EQ(script.waits - waits, 1);
+    CHECK_EQ(torc_batch_wait(&batch, 5), 3);
+    CHECK_EQ(script.waits - waits, 2);
+    return 0;
+}
+
+TEST(script, a_batch_sleeps_once_for_all_that_it_wants)
+{
+    scripted_init(&script);
+    CHECK_EQ(scripted_run(&script, batch_of_timeouts, NULL), 0);
+}
+
+static int time_out_once(void *arg)
+{
+    uint64_t *ended = arg;
+    CHECK_EQ(timeout(2500), -ETIME);
+    *ended = torc_now_ns();
+    return 0;
+}
+
+/* Another task's operation ends while the batch's waits for eight. */
+static int batch_and_another(void *arg)
+{
+    (void)arg;
+    uint64_t ended = 0, began = torc_now_ns();
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    CHECK_EQ(torc_spawn(&scope, time_out_once, &ended), 0);
+    start_timeouts();
+    CHECK_EQ(torc_batch_wait(&batch, 8), 8);
+    CHECK_EQ(torc_scope_join(&scope), 0);
+    CHECK_EQ(ended - began, 2500);
+    return 0;
+}
+
+TEST(script, a_batch_does_not_hold_up_another_task)
+{
+    scripted_init(&script);
+    CHECK_EQ(scripted_run(&script, batch_and_another, NULL), 0);
+}
+
 /* ---- the end ---- */
 
 static struct embedded forgotten[6];
