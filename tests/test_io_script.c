@@ -348,6 +348,79 @@ TEST(script, a_cancel_that_can_not_succeed_costs_little)
     CHECK(script.cancels_seen < 200);
 }
 
+/* The operation ends in the pause after a cancel that missed: no other cancel follows. */
+static int end_in_the_pause(void *arg)
+{
+    (void)arg;
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
+                             wait_at_poll, &victim),
+             0);
+    CHECK_EQ(torc_sleep(1000), 0);
+    torc_task_cancel(&victim.task);
+    CHECK_EQ(torc_sleep(1000), 0);
+    CHECK_EQ(script.cancels_seen, 1);
+    scripted_fire(&script, 5, 9);
+    CHECK_EQ(torc_sleep(1000), 0);
+    CHECK(torc_task_is_done(&victim.task));
+    CHECK_EQ(victim.result, 9);
+    CHECK_EQ(torc_sleep(TORC_SEC), 0);
+    CHECK_EQ(script.cancels_seen, 1);
+    return torc_scope_join(&scope);
+}
+
+TEST(script, nothing_is_cancelled_that_has_ended)
+{
+    scripted_init(&script);
+    script.cancels[0] = (struct scripted_cancel){-ENOENT, 0, 0, 0, true};
+    script.cancels_count = 1;
+    CHECK_EQ(scripted_run(&script, end_in_the_pause, NULL), 0);
+}
+
+/* The operation ends while its cancel still waits for room: nobody will answer that one. */
+static int end_without_room(void *arg)
+{
+    (void)arg;
+    struct embedded fill[4] = {0};
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
+                             wait_at_poll, &victim),
+             0);
+    CHECK_EQ(torc_sleep(1000), 0);
+    for (int i = 0; i < 4; i++) {
+        struct io_uring_sqe *sqe;
+        CHECK_EQ(torc_op_start(&fill[i].op, embedded_done, &sqe), 0);
+        io_uring_prep_nop(sqe);
+    }
+    script.refusal = -EBUSY;
+    script.refusals = 1000;
+    torc_task_cancel(&victim.task);
+    struct scripted_op *op = script.ops;
+    while (!op->used)
+        op++;
+    op->used = false;
+    scripted_post(&script, op->user_data, 9, 0);
+    for (int i = 0; i < 100 && !torc_task_is_done(&victim.task); i++)
+        torc_yield();
+    CHECK(torc_task_is_done(&victim.task));
+    CHECK(script.refusals > 0);
+    script.refusals = 0;
+    CHECK_EQ(victim.result, 9);
+    CHECK_EQ(torc_sleep(1000), 0);
+    CHECK_EQ(script.cancels_seen, 0);
+    CHECK_EQ(fill[3].ran, 1);
+    return torc_scope_join(&scope);
+}
+
+TEST(script, an_operation_can_end_before_its_cancel_finds_room)
+{
+    scripted_init(&script);
+    script.config.ring_entries = 4;
+    CHECK_EQ(scripted_run(&script, end_without_room, NULL), 0);
+}
+
 static int late_completion(void *arg)
 {
     (void)arg;
