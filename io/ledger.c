@@ -162,7 +162,7 @@ static void take_out(struct torci_ledger *ledger, struct entry *entry)
             hole = at;
         }
     }
-    ledger->entries[hole].user_data = 0;
+    ledger->entries[hole] = (struct entry){.user_data = 0};
     ledger->used--;
 }
 

@@ -162,9 +162,11 @@ static int crowd_main(void *arg)
     (void)arg;
     struct torc_scope scope;
     torc_scope_init(&scope);
-    for (int i = 0; i < JOBS; i++)
-        CHECK_EQ(torc_spawn(&scope, crowd_task, &crowd.ran[i]), 0);
-    return torc_scope_join(&scope);
+    int err = 0;
+    for (int i = 0; i < JOBS && !err; i++)
+        err = torc_spawn(&scope, crowd_task, &crowd.ran[i]);
+    int failed = torc_scope_join(&scope);
+    return err ? err : failed;
 }
 
 TEST(blocking, a_hundred_jobs_share_four_threads)

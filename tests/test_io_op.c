@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -789,6 +790,56 @@ TEST(op, wake_ups_are_heard_though_the_queue_was_full)
     CHECK_EQ(run(fill_and_call, &posted), 0);
 }
 
+static int job_after_the_poll_ended(void *arg)
+{
+    pthread_t thread;
+    CHECK_EQ(torc_blocking(job, NULL), job_ran);
+    CHECK_EQ(torc_op_cancel(&torci_io_this()->wake.op), 0);
+    CHECK_EQ(torc_sleep(TORC_MS), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, post_later, arg), 0);
+    CHECK_EQ(call_job(arg), 7);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+/* The kernel may end a multishot at any time: a full completion queue is enough. */
+TEST(op, wake_ups_are_heard_after_their_poll_has_ended)
+{
+    setup();
+    sem_t posted;
+    sem_init(&posted, 0, 0);
+    config.keep_signals = true;
+    CHECK_EQ(run(job_after_the_poll_ended, &posted), 0);
+}
+
+static torc_op_fn *watch_done;
+
+static void end_without_error(struct torc_op *op, int result, uint32_t flags)
+{
+    CHECK_EQ(result, -ECANCELED);
+    watch_done(op, POLLIN, flags);
+}
+
+static int signal_after_the_poll_ended(void *arg)
+{
+    (void)arg;
+    struct torc_op *op = &torci_io_this()->signals.op;
+    watch_done = op->done;
+    op->done = end_without_error;
+    CHECK_EQ(torc_op_cancel(op), 0);
+    CHECK_EQ(torc_sleep(TORC_MS), 0);
+    CHECK(op->done == watch_done);
+    raise(SIGTERM);
+    return torc_sleep(60 * TORC_SEC);
+}
+
+TEST(op, signals_are_heard_after_their_poll_has_ended)
+{
+    setup();
+    signal(SIGTERM, SIG_DFL);
+    CHECK_EQ(run(signal_after_the_poll_ended, NULL), -ECANCELED);
+}
+
 static uint64_t cpu_ns(void)
 {
     struct timespec now;
@@ -856,6 +907,81 @@ TEST(op, what_was_forgotten_ends_with_the_run)
         }
         ring_pipe_close(forgotten_ends);
     }
+}
+
+/* ---- the polled ring ---- */
+
+/* There may be no device with poll queues here: the second ring is made an ordinary one, which completes all the same
+ * when it is asked. */
+static int setup_without_iopoll(void *context, unsigned entries, struct io_uring_params *params)
+{
+    params->flags &= ~IORING_SETUP_IOPOLL;
+    return fault_ring_setup(context, entries, params);
+}
+
+static int nop_polled(void *arg)
+{
+    struct torci_ring *ring = arg;
+    for (int i = 0; i < 10; i++) {
+        struct torc_op op;
+        struct io_uring_sqe *sqe;
+        CHECK_EQ(torci_op_begin_on(ring, &op, &sqe), 0);
+        io_uring_prep_nop(sqe);
+        CHECK_EQ(torci_op_wait_on(ring, &op), 0);
+    }
+    return 0;
+}
+
+static int use_polled_ring(void *arg)
+{
+    static struct ring_op lone;
+    static struct __kernel_timespec after = {.tv_nsec = 1000000};
+    struct torci_ring *ring = torci_io_poll_ring(torci_io_this());
+    struct torc_scope all;
+    struct torc_deadline deadline;
+    struct torc_op op;
+    struct io_uring_sqe *sqe;
+    (void)arg;
+    CHECK(ring != NULL && ring == torci_io_poll_ring(torci_io_this()));
+    torc_scope_init(&all);
+    for (int i = 0; i < 20; i++)
+        CHECK_EQ(torc_spawn(&all, nop_polled, ring), 0);
+    CHECK_EQ(torc_scope_join(&all), 0);
+    CHECK_EQ(ring->in_flight, 0);
+    /* it can't be cancelled: it is waited for, and other tasks' timers go on meanwhile */
+    torc_deadline_enter(&deadline, 100 * TORC_US);
+    CHECK_EQ(torci_op_begin_on(ring, &op, &sqe), 0);
+    io_uring_prep_timeout(sqe, &after, 0, 0);
+    CHECK_EQ(torci_op_wait_on(ring, &op), -ETIME);
+    CHECK(torc_deadline_leave(&deadline));
+    CHECK_EQ(torci_op_start_on(ring, &lone.op, ring_op_done, &sqe), 0);
+    io_uring_prep_timeout(sqe, &after, 0, 0);
+    return 42; /* the last one ends with the run */
+}
+
+TEST(op, the_polled_ring_is_asked_until_its_operations_have_ended)
+{
+    setup();
+    config.ring_entries = 4;
+    config.completion_entries = 8;
+    fault.kernel.ring_setup = setup_without_iopoll;
+    CHECK_EQ(run(use_polled_ring, NULL), 42);
+}
+
+static int refuse_polled_ring(void *arg)
+{
+    (void)arg;
+    fault.setup_errno = ENOMEM;
+    CHECK(torci_io_poll_ring(torci_io_this()) == NULL);
+    fault.setup_errno = 0;
+    CHECK(torci_io_poll_ring(torci_io_this()) == NULL); /* asked once */
+    return ring_ops_all(NULL);
+}
+
+TEST(op, without_a_polled_ring_there_is_none)
+{
+    setup();
+    CHECK_EQ(run(refuse_polled_ring, NULL), 42);
 }
 
 /* ---- buffers in flight ---- */

@@ -3,6 +3,7 @@
  * A task that uses up its stack: the process dies of SIGSEGV, and the line before that names the task.
  */
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,17 +61,12 @@ static int spawn_it(void *arg)
     return torc_scope_join(&scope);
 }
 
-static void null_pointer(void)
-{
-    volatile int *volatile nowhere = NULL;
-    *nowhere = 1;
-}
-
 static int fault_elsewhere(void *arg)
 {
     (void)arg;
-    null_pointer();
-    return 0;
+    char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    page[100] = 1;
+    return page[101];
 }
 
 /* What a child that runs OVERFLOW writes to standard error; it must die of SIGSEGV. */

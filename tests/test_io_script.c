@@ -348,6 +348,79 @@ TEST(script, a_cancel_that_can_not_succeed_costs_little)
     CHECK(script.cancels_seen < 200);
 }
 
+/* The operation ends in the pause after a cancel that missed: no other cancel follows. */
+static int end_in_the_pause(void *arg)
+{
+    (void)arg;
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
+                             wait_at_poll, &victim),
+             0);
+    CHECK_EQ(torc_sleep(1000), 0);
+    torc_task_cancel(&victim.task);
+    CHECK_EQ(torc_sleep(1000), 0);
+    CHECK_EQ(script.cancels_seen, 1);
+    scripted_fire(&script, 5, 9);
+    CHECK_EQ(torc_sleep(1000), 0);
+    CHECK(torc_task_is_done(&victim.task));
+    CHECK_EQ(victim.result, 9);
+    CHECK_EQ(torc_sleep(TORC_SEC), 0);
+    CHECK_EQ(script.cancels_seen, 1);
+    return torc_scope_join(&scope);
+}
+
+TEST(script, nothing_is_cancelled_that_has_ended)
+{
+    scripted_init(&script);
+    script.cancels[0] = (struct scripted_cancel){-ENOENT, 0, 0, 0, true};
+    script.cancels_count = 1;
+    CHECK_EQ(scripted_run(&script, end_in_the_pause, NULL), 0);
+}
+
+/* The operation ends while its cancel still waits for room: nobody will answer that one. */
+static int end_without_room(void *arg)
+{
+    (void)arg;
+    struct embedded fill[4] = {0};
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
+                             wait_at_poll, &victim),
+             0);
+    CHECK_EQ(torc_sleep(1000), 0);
+    for (int i = 0; i < 4; i++) {
+        struct io_uring_sqe *sqe;
+        CHECK_EQ(torc_op_start(&fill[i].op, embedded_done, &sqe), 0);
+        io_uring_prep_nop(sqe);
+    }
+    script.refusal = -EBUSY;
+    script.refusals = 1000;
+    torc_task_cancel(&victim.task);
+    struct scripted_op *op = script.ops;
+    while (!op->used)
+        op++;
+    op->used = false;
+    scripted_post(&script, op->user_data, 9, 0);
+    for (int i = 0; i < 100 && !torc_task_is_done(&victim.task); i++)
+        torc_yield();
+    CHECK(torc_task_is_done(&victim.task));
+    CHECK(script.refusals > 0);
+    script.refusals = 0;
+    CHECK_EQ(victim.result, 9);
+    CHECK_EQ(torc_sleep(1000), 0);
+    CHECK_EQ(script.cancels_seen, 0);
+    CHECK_EQ(fill[3].ran, 1);
+    return torc_scope_join(&scope);
+}
+
+TEST(script, an_operation_can_end_before_its_cancel_finds_room)
+{
+    scripted_init(&script);
+    script.config.ring_entries = 4;
+    CHECK_EQ(scripted_run(&script, end_without_room, NULL), 0);
+}
+
 static int late_completion(void *arg)
 {
     (void)arg;
@@ -681,6 +754,67 @@ TEST(script, a_batch_survives_an_interruption_in_its_last_turn)
         scripted_init(&script);
         CHECK_EQ(scripted_run(&script, batch_and_deadline, &deadline_first[i]), 0);
     }
+}
+
+static void start_timeouts(void)
+{
+    static struct __kernel_timespec after[8];
+    torc_batch_init(&batch);
+    for (int i = 0; i < 8; i++) {
+        struct io_uring_sqe *sqe;
+        members[i] = (struct embedded){.batch = &batch};
+        after[i] = (struct __kernel_timespec){.tv_nsec = 1000 * (i + 1)};
+        CHECK_EQ(torc_batch_start(&batch, &members[i].op, embedded_done, &sqe), 0);
+        io_uring_prep_timeout(sqe, &after[i], 0, 0);
+    }
+}
+
+static int batch_of_timeouts(void *arg)
+{
+    (void)arg;
+    start_timeouts();
+    uint64_t began = torc_now_ns(), waits = script.waits;
+    CHECK_EQ(torc_batch_wait(&batch, 5), 5);
+    CHECK_EQ(torc_now_ns() - began, 5000);
+    CHECK_EQ(script.waits - waits, 1);
+    CHECK_EQ(torc_batch_wait(&batch, 5), 3);
+    CHECK_EQ(script.waits - waits, 2);
+    return 0;
+}
+
+TEST(script, a_batch_sleeps_once_for_all_that_it_wants)
+{
+    scripted_init(&script);
+    CHECK_EQ(scripted_run(&script, batch_of_timeouts, NULL), 0);
+}
+
+static int time_out_once(void *arg)
+{
+    uint64_t *ended = arg;
+    CHECK_EQ(timeout(2500), -ETIME);
+    *ended = torc_now_ns();
+    return 0;
+}
+
+/* Another task's operation ends while the batch's waits for eight. */
+static int batch_and_another(void *arg)
+{
+    (void)arg;
+    uint64_t ended = 0, began = torc_now_ns();
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    CHECK_EQ(torc_spawn(&scope, time_out_once, &ended), 0);
+    start_timeouts();
+    CHECK_EQ(torc_batch_wait(&batch, 8), 8);
+    CHECK_EQ(torc_scope_join(&scope), 0);
+    CHECK_EQ(ended - began, 2500);
+    return 0;
+}
+
+TEST(script, a_batch_does_not_hold_up_another_task)
+{
+    scripted_init(&script);
+    CHECK_EQ(scripted_run(&script, batch_and_another, NULL), 0);
 }
 
 /* ---- the end ---- */

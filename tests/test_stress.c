@@ -35,9 +35,9 @@ enum {
     MISSION_MAX = 24, /* rounds of one task's life */
     PATIENCE_NS = 30 * 1000,
 #if defined(TORCI_TSAN)
-    ROUNDS_DEFAULT = 20000,
+    ROUNDS_DEFAULT = 30000,
 #elif defined(TORCI_ASAN)
-    ROUNDS_DEFAULT = 50000,
+    ROUNDS_DEFAULT = 200000,
 #else
     ROUNDS_DEFAULT = 200000,
 #endif
