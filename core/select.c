@@ -103,8 +103,8 @@ static void time_is_up(struct torci_timer *timer)
 {
     struct selection *selection = TORC_CONTAINER_OF(timer, struct selection, timer);
     struct torci_wait *waits = selection->waits;
-    if (waits->fiber->wait ==
-        waits) /* no case won in this very turn, before the task could cancel us */
+    /* No case won in this very turn, before the task could cancel us. */
+    if (waits->fiber->wait == waits)
         torci_wait_wake(&waits[selection->timeout_index], 0);
 }
 

@@ -23,8 +23,8 @@ uint64_t torc_now_ns(void)
 static void time_is_up(struct torci_timer *timer)
 {
     struct torci_wait *wait = &TORC_CONTAINER_OF(timer, struct sleeper, timer)->wait;
-    if (wait->fiber->wait ==
-        wait) /* not interrupted in this very turn, before it could cancel us */
+    /* Not interrupted in this very turn, before it could cancel us. */
+    if (wait->fiber->wait == wait)
         torci_wait_wake(wait, 0);
 }
 

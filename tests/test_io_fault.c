@@ -5,6 +5,8 @@
  * never got to its main task says why.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -226,4 +228,69 @@ TEST(io_fault, a_thread_that_fails_is_an_error)
 TEST(io_fault, anything_that_fails_is_an_error)
 {
     sweep(FAULT_ANY & ~(unsigned)FAULT_ENTER, false, 0);
+}
+
+/* ---- a ring that breaks while jobs run and wait ---- */
+
+static sem_t let_go;
+static bool second_ran;
+
+static int hold(void *arg)
+{
+    sem_wait(&let_go);
+    return *(int *)arg;
+}
+
+static int never(void *arg)
+{
+    (void)arg;
+    second_ran = true;
+    return 0;
+}
+
+static int call_never(void *arg)
+{
+    return torc_blocking(never, arg);
+}
+
+static int call_hold(void *arg)
+{
+    return torc_blocking(hold, arg);
+}
+
+static int break_with_jobs(void *arg)
+{
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    if (!good(torc_spawn(&scope, call_hold, arg)) || !good(torc_spawn(&scope, call_never, arg)))
+        return failure;
+    (void)good(torc_sleep(0)); /* one job runs, the other waits for its thread */
+    fault.fail_kinds = FAULT_ENTER;
+    return torc_scope_join(&scope);
+}
+
+static void *post_later(void *arg)
+{
+    usleep(
+        5000); /* the run is waiting for the job by then, or it is not: it must end in both cases */
+    sem_post(arg);
+    return NULL;
+}
+
+TEST(io_fault, a_ring_that_breaks_waits_for_the_job_that_runs)
+{
+    int answer = 5;
+    pthread_t thread;
+    fault_kernel_init(&fault);
+    sem_init(&let_go, 0, 0);
+    fault.fail_nth = 0;
+    fault.fail_after = true;
+    fault.fail_errno = EBADF;
+    CHECK_EQ(pthread_create(&thread, NULL, post_later, &let_go), 0);
+    struct torc_config config = {.kernel = &fault.kernel, .blocking_threads = 1};
+    CHECK_EQ(torc_run(&config, break_with_jobs, &answer), -EBADF);
+    pthread_join(thread, NULL);
+    CHECK(!second_ran);
+    CHECK(fault_kernel_said(&fault, "the ring failed"));
+    fault_kernel_check_clean(&fault);
 }

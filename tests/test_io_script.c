@@ -7,6 +7,8 @@
 #include <liburing.h>
 #include <signal.h>
 
+#include "core/event.h"
+#include "core/select.h"
 #include "core/time.h"
 #include "io/io_internal.h"
 #include "io/op.h"
@@ -535,6 +537,41 @@ TEST(script, a_sleep_ends_once)
         script.step_ns = 100;
         CHECK_EQ(scripted_run(&script, sleep_to_its_deadline, &apart[i]), 0);
     }
+}
+
+static struct torc_event happening;
+
+static int select_with_timeout(void *arg)
+{
+    (void)arg;
+    struct torc_case cases[] = {torc_event_case(&happening), torc_timeout_case(1000)};
+    return torc_select(cases, 2);
+}
+
+/* The event comes first, and the time is up before the task has run. */
+static int event_and_timeout(void *arg)
+{
+    (void)arg;
+    struct torc_scope scope;
+    struct torc_task task;
+    torc_event_init(&happening);
+    torc_scope_init(&scope);
+    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &task},
+                             select_with_timeout, NULL),
+             0);
+    CHECK_EQ(torc_sleep(100), 0);
+    torc_event_set(&happening);
+    script.now_ns += 5000;
+    torci_this->budget = 0; /* the loop turns, and the timers with it, before the task's turn */
+    torc_yield();
+    CHECK_EQ(torc_task_join(&task), 0);
+    return torc_scope_join(&scope);
+}
+
+TEST(script, a_select_ends_once)
+{
+    scripted_init(&script);
+    CHECK_EQ(scripted_run(&script, event_and_timeout, NULL), 0);
 }
 
 static int expired_before(void *arg)
