@@ -5,7 +5,6 @@
  * never got to its main task says why.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <unistd.h>
@@ -233,6 +232,7 @@ TEST(io_fault, anything_that_fails_is_an_error)
 /* ---- a ring that breaks while jobs run and wait ---- */
 
 static sem_t let_go;
+static bool broken;
 static bool second_ran;
 
 static int hold(void *arg)
@@ -265,31 +265,28 @@ static int break_with_jobs(void *arg)
     if (!good(torc_spawn(&scope, call_hold, arg)) || !good(torc_spawn(&scope, call_never, arg)))
         return failure;
     (void)good(torc_sleep(0)); /* one job runs, the other waits for its thread */
-    fault.fail_kinds = FAULT_ENTER;
+    broken = true;
     return torc_scope_join(&scope);
 }
 
-static void *post_later(void *arg)
+/* The job that runs goes on when the ring has broken, and not before. */
+static int breaking_enter(void *context, int ring, unsigned to_submit, unsigned min_complete,
+                          unsigned flags, const void *arg, size_t size)
 {
-    usleep(
-        5000); /* the run is waiting for the job by then, or it is not: it must end in both cases */
-    sem_post(arg);
-    return NULL;
+    if (!broken)
+        return fault_ring_enter(context, ring, to_submit, min_complete, flags, arg, size);
+    sem_post(&let_go);
+    return -EBADF;
 }
 
 TEST(io_fault, a_ring_that_breaks_waits_for_the_job_that_runs)
 {
     int answer = 5;
-    pthread_t thread;
     fault_kernel_init(&fault);
+    fault.kernel.ring_enter = breaking_enter;
     sem_init(&let_go, 0, 0);
-    fault.fail_nth = 0;
-    fault.fail_after = true;
-    fault.fail_errno = EBADF;
-    CHECK_EQ(pthread_create(&thread, NULL, post_later, &let_go), 0);
     struct torc_config config = {.kernel = &fault.kernel, .blocking_threads = 1};
     CHECK_EQ(torc_run(&config, break_with_jobs, &answer), -EBADF);
-    pthread_join(thread, NULL);
     CHECK(!second_ran);
     CHECK(fault_kernel_said(&fault, "the ring failed"));
     fault_kernel_check_clean(&fault);
