@@ -102,6 +102,8 @@ static int poll_cases(struct torc_case *cases, uint32_t count, uint32_t start)
 static void time_is_up(struct torci_timer *timer)
 {
     struct selection *selection = TORC_CONTAINER_OF(timer, struct selection, timer);
+    if (!selection->waits[0].fiber->wait)
+        return; /* served already; its task, which takes the timer away, has not had its turn yet */
     torci_wait_wake(&selection->waits[selection->timeout_index], 0);
 }
 
