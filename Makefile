@@ -35,6 +35,7 @@ FLAGS    = -std=c17 -D_GNU_SOURCE -I. -pthread $(PIC) -ffunction-sections $(WARN
 LINK     = $(CC) $(FLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS) -o $@
 LDLIBS   = -luring
 HWLOC    = $(shell pkg-config --libs hwloc 2>/dev/null || echo -lhwloc)
+APP_LIBS = $(HWLOC) -lblkid -lm
 # Criterion takes a leak report for a pass and cannot start under TSan: instrumented tests run on
 # the small runner, as those for another architecture do.
 SMALL    = $(SAN)
@@ -48,7 +49,7 @@ EXAMPLE := $(patsubst docs/examples/%.c,$B/examples/%,$(wildcard docs/examples/*
 TEST_SRC = $(wildcard tests/test_*.c)
 TESTS    = $(TEST_SRC:%.c=$B/%)
 # The other files beside the tests are helpers: an archive, of which each test takes what it calls.
-HELP_SRC = $(filter-out tests/test_% tests/harness_small.c,$(wildcard tests/*.c))
+HELP_SRC = $(filter-out tests/test_% tests/harness_small.c tests/deny_uring.c,$(wildcard tests/*.c))
 RUNNER   = $(if $(SMALL),$B/tests/harness_small.o)
 PUBLIC   = torc.h $(filter-out %_internal.h,$(wildcard $(ROOMS:%=%/*.h)))
 LIBS     = $B/libtorc.a $(if $(LIB_OBJ),$B/libtorc.so)
@@ -68,6 +69,7 @@ $B/flags: FORCE
 # have small stacks, so its frames are bounded.
 $(LIB_OBJ): OWN = -fno-lto -fno-tree-slp-vectorize $(if $(SAN),,-Wframe-larger-than=4096)
 $B/tests/%.o: OWN = $(if $(SMALL),-DTORC_TEST_SMALL)
+$B/tests/test_core_switch_o3.o: OWN += -O3
 
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
@@ -85,7 +87,7 @@ $B/libtorc.so: $B/libtorc.so.$(SOVER)
 	ln -sf libtorc.so.$(SOVER) $@
 
 $B/torc: $(APP_OBJ) $B/libtorc.a
-	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS) $(HWLOC)
+	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS) $(APP_LIBS)
 
 $B/torc-micro: $(MICRO) $B/libtorc.a
 	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS)
@@ -97,6 +99,15 @@ $B/examples/%: $B/docs/examples/%.o $B/libtorc.a
 $B/tests/libhelp.a: $(HELP_SRC:%.c=$B/%.o)
 	@mkdir -p $(@D) && rm -f $@
 	ar rcs $@ $^
+
+# Runs its arguments where io_uring is forbidden.
+$B/tests/deny_uring: $B/tests/deny_uring.o
+	$(LINK) $(PIE) $<
+
+# Tests of the programs' own parts see all of the program but its main.
+$(filter $B/tests/test_bench_% $B/tests/test_info_%,$(TESTS)): $B/tests/%: $B/tests/%.o $(RUNNER) \
+                       $(filter-out $B/apps/torc/main.o,$(APP_OBJ)) $B/libtorc.a
+	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS) $(APP_LIBS)
 
 $B/tests/%: $B/tests/%.o $(RUNNER) $B/tests/libhelp.a $B/libtorc.a
 	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS)

@@ -23,6 +23,7 @@
 #include "dma/file.h"
 #include "dma/stats.h"
 #include "io/blocking.h"
+#include "io/info.h"
 #include "io/op.h"
 #include "io/resource.h"
 #include "io/run.h"

@@ -233,10 +233,11 @@ static void timer_case(unsigned ms, unsigned count, bool precise)
         late[i] = (int64_t)(torc_now_ns() - start - wanted);
     }
     qsort(late, count, sizeof late[0], compare_i64);
+    unsigned median = count / 2, p99 = (count * 99 - 1) / 100;
     printf("{\"bench\":\"timer\",\"ms\":%u,\"mode\":\"%s\",\"min_us\":%.1f,\"p50_us\":%.1f,"
            "\"p99_us\":%.1f,\"max_us\":%.1f}\n",
-           ms, precise ? "precise" : "parked", (double)late[0] / 1e3, (double)late[count / 2] / 1e3,
-           (double)late[(count * 99 - 1) / 100] / 1e3, (double)late[count - 1] / 1e3);
+           ms, precise ? "precise" : "parked", (double)late[0] / 1e3, (double)late[median] / 1e3,
+           (double)late[p99] / 1e3, (double)late[count - 1] / 1e3);
 }
 
 static void bench_timer(void)

@@ -36,7 +36,7 @@
 
 TORC_BEGIN_DECLS
 
-/* Prints one line that names the broken invariant and the running task, then aborts. */
+/* Prints one line that names the broken invariant and the running task, if this thread runs an executor, and aborts. */
 TORC_NORETURN void torc_panic(const char *file, int line, const char *what);
 
 TORC_END_DECLS

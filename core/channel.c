@@ -38,70 +38,99 @@ static inline char *slot_of(const struct torc_channel *channel, uint32_t positio
     return channel->slots + (size_t)(position & (channel->capacity - 1)) * channel->value_bytes;
 }
 
-static inline int send_now(struct torc_channel *channel, const void *value)
+/* A channel is idle for one side when nobody waits on the other and the slots serve: all that the fast paths do is test
+ * this and copy. They call nothing except in the place of their return, so they need no frame: 5.2 -> 4.2 ns a message
+ * for both sides together (torc-micro chan). */
+static inline bool can_put(const struct torc_channel *channel)
 {
     TORCI_CHECK_HOME(channel);
-    if (TORC_UNLIKELY(channel->closed))
+    return TORC_LIKELY(!channel->closed && torci_list_is_empty(&channel->receivers) &&
+                       channel->sent - channel->received != channel->capacity);
+}
+
+static inline bool can_take(const struct torc_channel *channel)
+{
+    TORCI_CHECK_HOME(channel);
+    return TORC_LIKELY(torci_list_is_empty(&channel->senders) &&
+                       channel->sent != channel->received);
+}
+
+static inline int put(struct torc_channel *channel, const void *value)
+{
+    return torci_copy_value(slot_of(channel, channel->sent++), value, channel->value_bytes);
+}
+
+static inline int take(struct torc_channel *channel, void *value)
+{
+    return torci_copy_value(value, slot_of(channel, channel->received++), channel->value_bytes);
+}
+
+static __attribute__((noinline)) int send_now(struct torc_channel *channel, const void *value)
+{
+    if (channel->closed)
         return -EPIPE;
     struct torci_wait *receiver = torci_wait_first(&channel->receivers);
-    if (TORC_UNLIKELY(receiver != NULL)) {
-        torci_copy_value(receiver->value, value, channel->value_bytes);
-        torci_wait_wake(receiver, 0);
-        return 0;
-    }
-    if (TORC_UNLIKELY(channel->sent - channel->received == channel->capacity))
-        return -EAGAIN;
-    torci_copy_value(slot_of(channel, channel->sent++), value, channel->value_bytes);
+    if (!receiver)
+        return can_put(channel) ? put(channel, value) : -EAGAIN;
+    torci_copy_value(receiver->value, value, channel->value_bytes);
+    torci_wait_wake(receiver, 0);
     return 0;
 }
 
-static inline int recv_now(struct torc_channel *channel, void *value)
+static __attribute__((noinline)) int recv_now(struct torc_channel *channel, void *value)
 {
-    TORCI_CHECK_HOME(channel);
     struct torci_wait *sender = torci_wait_first(&channel->senders);
-    if (TORC_UNLIKELY(channel->sent == channel->received)) {
-        if (!sender)
-            return channel->closed ? -EPIPE : -EAGAIN;
+    if (!sender) {
+        if (can_take(channel))
+            return take(channel, value);
+        return channel->closed ? -EPIPE : -EAGAIN;
+    }
+    if (channel->capacity) {
+        take(channel, value);
+        put(channel, sender->value);
+    } else {
         torci_copy_value(value, sender->value, channel->value_bytes);
-        torci_wait_wake(sender, 0);
-        return 0;
     }
-    torci_copy_value(value, slot_of(channel, channel->received++), channel->value_bytes);
-    if (TORC_UNLIKELY(sender != NULL)) {
-        torci_copy_value(slot_of(channel, channel->sent++), sender->value, channel->value_bytes);
-        torci_wait_wake(sender, 0);
-    }
+    torci_wait_wake(sender, 0);
     return 0;
 }
 
-/* Apart from the fast path, which then needs no frame. What a sender's wait points to is only read. */
-static __attribute__((noinline)) int block(struct torc_channel *channel, struct torci_link *queue,
-                                           const void *value)
+static __attribute__((noinline)) int send_or_block(struct torc_channel *channel, const void *value)
 {
+    int err = send_now(channel, value);
+    if (err != -EAGAIN)
+        return err;
     TORC_ASSERT(TORCI_IS_HOME(channel));
-    return torci_block(queue, (void *)(uintptr_t)value);
+    return torci_block(&channel->senders, (void *)(uintptr_t)value); /* it is only read */
+}
+
+static __attribute__((noinline)) int recv_or_block(struct torc_channel *channel, void *value)
+{
+    int err = recv_now(channel, value);
+    if (err != -EAGAIN)
+        return err;
+    TORC_ASSERT(TORCI_IS_HOME(channel));
+    return torci_block(&channel->receivers, value);
 }
 
 int torc_channel_try_send(struct torc_channel *channel, const void *value)
 {
-    return send_now(channel, value);
+    return can_put(channel) ? put(channel, value) : send_now(channel, value);
 }
 
 int torc_channel_send(struct torc_channel *channel, const void *value)
 {
-    int err = send_now(channel, value);
-    return TORC_LIKELY(err != -EAGAIN) ? err : block(channel, &channel->senders, value);
+    return can_put(channel) ? put(channel, value) : send_or_block(channel, value);
 }
 
 int torc_channel_try_recv(struct torc_channel *channel, void *value)
 {
-    return recv_now(channel, value);
+    return can_take(channel) ? take(channel, value) : recv_now(channel, value);
 }
 
 int torc_channel_recv(struct torc_channel *channel, void *value)
 {
-    int err = recv_now(channel, value);
-    return TORC_LIKELY(err != -EAGAIN) ? err : block(channel, &channel->receivers, value);
+    return can_take(channel) ? take(channel, value) : recv_or_block(channel, value);
 }
 
 void torc_channel_close(struct torc_channel *channel)
@@ -124,7 +153,7 @@ uint32_t torc_channel_count(const struct torc_channel *channel)
 
 static bool send_poll(struct torc_case *one)
 {
-    one->result = send_now(one->object, one->value);
+    one->result = torc_channel_try_send(one->object, one->value);
     return one->result != -EAGAIN;
 }
 
@@ -143,7 +172,7 @@ struct torc_case torc_channel_send_case(struct torc_channel *channel, const void
 
 static bool recv_poll(struct torc_case *one)
 {
-    one->result = recv_now(one->object, one->value);
+    one->result = torc_channel_try_recv(one->object, one->value);
     return one->result != -EAGAIN;
 }
 

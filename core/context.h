@@ -83,9 +83,10 @@ static inline __attribute__((always_inline)) void torci_context_switch(struct to
                      "stp x3, x29, [x0]\n\t"
                      "str x2, [x0, #16]\n\t"
                      "ldp x3, x29, [x1]\n\t"
-                     "ldr x2, [x1, #16]\n\t"
+                     "ldr x16, [x1, #16]\n\t"
                      "mov sp, x3\n\t"
-                     "br x2\n"
+                     "mov x30, xzr\n\t" /* of a first frame: where a backtrace ends */
+                     "br x16\n"         /* x16: a function's "bti c" lets no other branch in */
                      "1:\n\t"
                      "hint #36" /* bti j */
                      : "+r"(x0), "+r"(x1)

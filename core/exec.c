@@ -58,7 +58,8 @@ static void adapt_burst(struct torci_exec *exec, uint64_t used_ns)
 {
     if (used_ns > 2 * TORCI_BURST_NS)
         exec->burst = exec->burst > 1 ? exec->burst / 2 : 1;
-    else if (!exec->budget && used_ns < TORCI_BURST_NS / 2 && exec->burst < TORCI_BURST_MAX)
+    else if (!exec->budget && !exec->cut && used_ns < TORCI_BURST_NS / 2 &&
+             exec->burst < TORCI_BURST_MAX)
         exec->burst *= 2;
 }
 
@@ -128,8 +129,13 @@ bool torc_should_yield(void)
     if (TORC_LIKELY(!(flags & exec->kernel_flags_mask) &&
                     torci_host_now_ns(exec->host) < exec->slice_end_ns))
         return false;
-    exec->budget = 0; /* so that the yield goes to the loop and not to the next task in line */
+    torci_exec_end_slice(exec); /* so that the yield does not go to the next task in line */
     return true;
+}
+
+size_t torc_stack_high_water(void)
+{
+    return torci_stacks_high_water(&torci_this->stacks);
 }
 
 const struct torci_fiber *torci_exec_find_overflow(const struct torci_exec *exec,

@@ -8,6 +8,7 @@
 
 #include "core/context.h"
 #include "core/host_internal.h"
+#include "core/park.h"
 #include "core/queue.h"
 #include "core/stack_internal.h"
 #include "core/task.h"
@@ -19,7 +20,7 @@ struct torci_fiber {
     _Alignas(64) struct torci_context context; /* context.ip is NULL until the first run */
     struct torci_fiber *next_free;
     struct torc_queue *queue;
-    struct torci_wait *wait; /* what it is parked on; NULL while ready or running */
+    struct torci_park *park; /* what it is parked on; NULL while ready or running */
     int16_t interrupt;       /* what a blocking call returns now: 0, -ECANCELED, -ETIMEDOUT */
     uint8_t stack_class;
     bool cancelled, named;
@@ -57,6 +58,7 @@ struct torci_exec {
     struct torci_fiber *current; /* NULL in the loop */
     struct torc_queue *running;  /* whose slice it is */
     uint32_t budget;             /* switches left before the loop looks up */
+    bool cut;       /* the budget was taken away: it says nothing about the length of a burst */
     uint32_t burst; /* the budget that a slice starts with: about TORCI_BURST_NS worth */
     uint64_t slice_end_ns;
     const uint32_t *kernel_flags; /* any of kernel_flags_mask set: the kernel has work for us */
@@ -72,6 +74,8 @@ struct torci_exec {
     struct torci_fiber *free_fibers;
     void *fiber_slabs;
     uint32_t fibers_live, tasks_max;
+    struct torc_scope *scopes_to_cancel;
+    bool cancelling; /* somebody up the stack is at it */
     uint8_t stack_class;
     uint8_t locals_used;
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
@@ -159,6 +163,23 @@ static inline void torci_fiber_ready(struct torci_exec *exec, struct torci_fiber
     torci_queue_push(queue, fiber);
     if (TORC_UNLIKELY(!queue->runnable))
         torci_queue_activate(exec, queue);
+}
+
+/* The end of a wait that stands in no line (any more): its task is ready, and nothing can interrupt it now. */
+static inline void torci_park_finish(struct torci_exec *exec, struct torci_park *park, int result)
+{
+    struct torci_fiber *fiber = park->fiber;
+    TORC_ASSERT(fiber->park == park); /* parked, and not woken twice */
+    park->result = result;
+    fiber->park = NULL;
+    torci_fiber_ready(exec, fiber);
+}
+
+/* The loop comes next, whoever is ready. */
+static inline void torci_exec_end_slice(struct torci_exec *exec)
+{
+    exec->budget = 0;
+    exec->cut = true;
 }
 
 /* The running task of this thread's executor; there must be one: only tasks block. */

@@ -24,21 +24,15 @@ static int work_out(const struct torci_fiber *fiber)
     return 0;
 }
 
-/* The default way out of a wait: nobody has handed anything over, so the task just leaves the line. */
-static void leave_line(struct torci_wait *wait, int reason)
-{
-    torci_wait_wake(wait, reason);
-}
-
 void torci_fiber_refresh(struct torci_fiber *fiber)
 {
     int reason = work_out(fiber);
     fiber->interrupt = (int16_t)reason;
-    struct torci_wait *wait = fiber->wait;
-    if (!reason || !wait || wait->reason)
+    struct torci_park *park = fiber->park;
+    if (!reason || !park || park->reason)
         return;
-    wait->reason = reason;
-    (wait->interrupt ? wait->interrupt : leave_line)(wait, reason);
+    park->reason = reason;
+    park->interrupt(park, reason);
 }
 
 void torci_fiber_cancel(struct torci_fiber *fiber)
@@ -52,6 +46,19 @@ static void deadline_passed(struct torci_timer *timer)
     struct torc_deadline *deadline = TORC_CONTAINER_OF(timer, struct torc_deadline, timer);
     deadline->expired = true;
     torci_fiber_refresh(deadline->fiber);
+}
+
+int torc_task_check(void)
+{
+    struct torci_fiber *self = torci_fiber_self();
+    struct torc_deadline *nearest =
+        self->deadline; /* at one mask depth, the innermost has the nearest limit */
+    if (!self->interrupt && nearest && nearest->mask_depth == self->mask_depth &&
+        torc_now_ns() >= nearest->when_ns) {
+        nearest->expired = true;
+        torci_fiber_refresh(self);
+    }
+    return self->interrupt;
 }
 
 void torc_deadline_enter_at(struct torc_deadline *deadline, uint64_t when_ns)
@@ -84,9 +91,8 @@ bool torc_deadline_leave(struct torc_deadline *deadline)
     TORC_ASSERT(self == torci_fiber_self());
     TORC_ASSERT(self->deadline == deadline); /* innermost first */
     TORC_ASSERT(self->mask_depth == deadline->mask_depth);
-    bool passed = false;
-    for (const struct torc_deadline *at = deadline; at; at = at->outer)
-        passed |= at->expired && at->mask_depth == self->mask_depth;
+    /* by the clock: the loop may not have come round to the timer since */
+    bool passed = deadline->expired || torc_now_ns() >= deadline->when_ns;
     torci_wheel_cancel(&torci_this->wheel, &deadline->timer);
     self->deadline = deadline->outer;
     torci_fiber_refresh(self);

@@ -44,7 +44,7 @@ void torc_mutex_unlock(struct torc_mutex *mutex)
     TORCI_CHECK_HOME(mutex);
     TORC_ASSERT(mutex->owner == torci_fiber_self());
     struct torci_wait *next = torci_wait_first(&mutex->waiters);
-    mutex->owner = next ? next->fiber : NULL;
+    mutex->owner = next ? next->park.fiber : NULL;
     if (next)
         torci_wait_wake(next, 0);
 }
@@ -87,7 +87,7 @@ static void rwlock_admit(struct torc_rwlock *lock)
         if (!first->value)
             lock->readers++;
         else if (!lock->readers)
-            lock->writer = first->fiber;
+            lock->writer = first->park.fiber;
         else
             return;
         torci_wait_wake(first, 0);

@@ -5,7 +5,9 @@
  * are scanned: that is faster than a heap up to dozens of members.
  *
  * Latency goals: a queue that wakes with a goal notes until when it wants to have started. It ends the slice that is
- * going on early, and once half of its goal is used up it goes before all queues without such a claim.
+ * going on early, and once half of its goal is used up it goes before all queues without such a claim. The claim is one
+ * on time and not on more time: it lapses while the queue is more than a quota ahead of the others, or a short goal would
+ * starve them.
  */
 #include "core/queue.h"
 
@@ -14,8 +16,15 @@
 
 #include "core/exec_internal.h"
 
+/* In virtual time a slice may take none, and with many shares a short one next to none: a queue that pays nothing is
+ * never done. About what a turn of the loop costs. */
+enum { CHARGE_MIN_NS = 100 };
+#define LATENCY_GOAL_MAX_NS (3600 * TORC_SEC)
+
 int torc_queue_init(struct torc_queue *queue, const struct torc_queue_options *options)
 {
+    static const struct torc_queue_options defaults;
+    options = options ? options : &defaults;
     struct torc_queue *parent = options->parent ? options->parent : &torci_this->top;
     memset(queue, 0, sizeof *queue);
     int err = torc_queue_set_shares(queue, options->shares ? options->shares : TORC_SHARES_DEFAULT);
@@ -24,7 +33,8 @@ int torc_queue_init(struct torc_queue *queue, const struct torc_queue_options *o
     if (parent->tasks)
         return -EINVAL;
     queue->name = options->name ? options->name : "queue";
-    queue->latency_goal_ns = options->latency_goal_ns;
+    if (options->latency_goal_ns <= LATENCY_GOAL_MAX_NS)
+        queue->latency_goal_ns = options->latency_goal_ns;
     queue->parent = parent;
     queue->vruntime = parent->vruntime_min;
     parent->members++;
@@ -97,7 +107,7 @@ void torci_queue_activate(struct torci_exec *exec, struct torc_queue *queue)
             uint64_t now = torci_host_now_ns(exec->host);
             at->start_by_ns = now + at->latency_goal_ns;
             if (exec->running && exec->running != at) {
-                exec->budget = 0;
+                torci_exec_end_slice(exec);
                 uint64_t end = now + at->latency_goal_ns / 2;
                 exec->slice_end_ns = end < exec->slice_end_ns ? end : exec->slice_end_ns;
             }
@@ -105,17 +115,24 @@ void torci_queue_activate(struct torci_exec *exec, struct torc_queue *queue)
     }
 }
 
-/* Past half of its goal. */
-static bool is_late(const struct torc_queue *queue, uint64_t now_ns)
+static uint64_t weighted(const struct torc_queue *queue, uint64_t used_ns)
 {
-    return queue->latency_goal_ns && now_ns + queue->latency_goal_ns / 2 >= queue->start_by_ns;
+    return used_ns * TORC_SHARES_DEFAULT / queue->shares;
 }
 
-static struct torc_queue *best_member(const struct torc_queue *group, uint64_t now_ns)
+/* Past half of its goal, and not because it had more than its share. */
+static bool is_late(const struct torci_exec *exec, const struct torc_queue *queue)
+{
+    return queue->latency_goal_ns &&
+           exec->now_ns + queue->latency_goal_ns / 2 >= queue->start_by_ns &&
+           queue->vruntime <= queue->parent->vruntime_min + weighted(queue, exec->quota_ns);
+}
+
+static struct torc_queue *best_member(const struct torci_exec *exec, const struct torc_queue *group)
 {
     struct torc_queue *best = group->first_runnable;
     for (struct torc_queue *at = best->next_runnable; at; at = at->next_runnable) {
-        bool late = is_late(at, now_ns), best_late = is_late(best, now_ns);
+        bool late = is_late(exec, at), best_late = is_late(exec, best);
         if (late != best_late ? late
             : late            ? at->start_by_ns < best->start_by_ns
                               : at->vruntime < best->vruntime)
@@ -130,7 +147,7 @@ struct torc_queue *torci_queue_pick(struct torci_exec *exec)
     if (!at->first_runnable)
         return NULL;
     while (at->first_runnable)
-        at = best_member(at, exec->now_ns);
+        at = best_member(exec, at);
     return at;
 }
 
@@ -154,17 +171,27 @@ static void deactivate(struct torc_queue *queue)
     queue->runnable = false;
 }
 
+/* LAST is the member that has just run. When it leaves the group with nobody runnable, it is the measure itself. */
+static void raise_minimum(struct torc_queue *group, const struct torc_queue *last)
+{
+    uint64_t least = group->first_runnable ? UINT64_MAX : last->vruntime;
+    for (const struct torc_queue *at = group->first_runnable; at; at = at->next_runnable)
+        least = at->vruntime < least ? at->vruntime : least;
+    if (group->vruntime_min < least)
+        group->vruntime_min = least;
+}
+
 void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint64_t used_ns)
 {
+    uint64_t charged_ns = used_ns < CHARGE_MIN_NS ? CHARGE_MIN_NS : used_ns;
     for (struct torc_queue *at = queue; at->parent; at = at->parent) {
-        if (at->parent->vruntime_min < at->vruntime)
-            at->parent->vruntime_min = at->vruntime;
         at->cpu_ns += used_ns;
-        at->vruntime += used_ns * TORC_SHARES_DEFAULT / at->shares;
+        at->vruntime += weighted(at, charged_ns);
         if (at->latency_goal_ns)
             at->start_by_ns = exec->now_ns + at->latency_goal_ns;
         if (torci_queue_is_empty(at) && !at->first_runnable)
             deactivate(at);
+        raise_minimum(at->parent, at);
     }
 }
 

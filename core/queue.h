@@ -2,8 +2,9 @@
  *
  * Task queues: how the tasks of one executor share its CPU. Between queues the one with the least weighted CPU time
  * runs next (virtual runtime: time used / shares); inside a queue tasks run in turn. Queues nest: a group's shares are
- * divided among its members, and it has no tasks of its own. A queue that wakes after idling starts level with the others and gets no credit for the
- * time it slept. Owned by one executor; every function on its thread.
+ * divided among its members, and it has no tasks of its own. A queue that wakes after idling starts level with the
+ * others and gets no credit for the time it slept. A latency goal says when, and not how much: it holds among the members
+ * of one group, for a queue that has not had more than its share. Owned by one executor; every function on its thread.
  */
 #ifndef TORC_CORE_QUEUE_H
 #define TORC_CORE_QUEUE_H
@@ -17,9 +18,10 @@ struct torci_fiber;
 enum { TORC_SHARES_DEFAULT = 100, TORC_SHARES_MAX = 10000 };
 
 struct torc_queue_options {
-    const char *name;          /* for reports; kept by pointer: a string that outlives the queue */
-    uint32_t shares;           /* 1 to TORC_SHARES_MAX; 0: TORC_SHARES_DEFAULT */
-    uint64_t latency_goal_ns;  /* how late its tasks may start while others run; 0: no goal */
+    const char *name; /* for reports; kept by pointer: a string that outlives the queue */
+    uint32_t shares;  /* 1 to TORC_SHARES_MAX; 0: TORC_SHARES_DEFAULT */
+    uint64_t
+        latency_goal_ns; /* how late its tasks may start while others run; 0: no goal; beyond an hour: none */
     struct torc_queue *parent; /* a group; NULL: beside the executor's own queue */
 };
 
@@ -32,8 +34,9 @@ struct torc_queue {
     struct torc_queue *parent;
     struct torc_queue *first_runnable, *next_runnable; /* the runnable members; my next sibling */
     const char *name;
-    uint64_t vruntime;     /* ns * TORC_SHARES_DEFAULT / shares */
-    uint64_t vruntime_min; /* of the members: where a waker starts */
+    uint64_t vruntime; /* ns * TORC_SHARES_DEFAULT / shares */
+    uint64_t
+        vruntime_min; /* of the runnable members, and never less than before: where a waker starts */
     uint64_t latency_goal_ns;
     uint64_t start_by_ns; /* with a goal, while runnable: when its tasks must have started */
     uint64_t cpu_ns;      /* used so far */
@@ -42,7 +45,8 @@ struct torc_queue {
     bool runnable;
 };
 
-/* -EINVAL: shares out of range, or a parent that has tasks. The queue must stay where it is until deinit. */
+/* OPTIONS may be NULL: all zero. -EINVAL: shares out of range, or a parent that has tasks. The queue must stay where it
+ * is until deinit. */
 int torc_queue_init(struct torc_queue *queue,
                     const struct torc_queue_options *options) TORC_MUST_CHECK;
 /* Gives its memory back. -EBUSY: tasks or member queues still name it. */

@@ -33,11 +33,20 @@
 #define TORCI_NO_SANITIZE
 #endif
 
-/* The outermost frame of a stack never returns: TSan's shadow of it must not grow each time it is entered. */
+/* A function in which the stack changes: TSan would note its entry on one stack and its return on the other, or, of the
+ * outermost frame, no return at all, and its record of each stack's calls would drift out of its bounds. For gcc the
+ * attribute is enough; clang notes calls all the same unless told otherwise. What such a function calls on the way to
+ * the switch must be inlined into it, and gcc inlines across the attribute only what is always_inline. */
 #ifdef TORCI_TSAN
+#ifdef __clang__
+#define TORCI_NO_TSAN __attribute__((no_sanitize("thread"), disable_sanitizer_instrumentation))
+#else
 #define TORCI_NO_TSAN __attribute__((no_sanitize("thread")))
+#endif
+#define TORCI_SWITCH_INLINE static inline __attribute__((always_inline))
 #else
 #define TORCI_NO_TSAN
+#define TORCI_SWITCH_INLINE static inline
 #endif
 
 /* valgrind/valgrind.h is code to be inlined, not a library; it costs a few instructions once a stack. */
@@ -73,8 +82,8 @@ static inline void torci_sanitizer_stack_gone(struct torci_stack *stack)
 
 /* Before leaving for NEXT, NULL being the loop; *SAVE keeps what arriving back needs. A stack that is left for good
  * passes NULL for SAVE. */
-static inline void torci_sanitizer_leave(struct torci_exec *exec, struct torci_fiber *next,
-                                         void **save)
+TORCI_SWITCH_INLINE void torci_sanitizer_leave(struct torci_exec *exec, struct torci_fiber *next,
+                                               void **save)
 {
     (void)exec, (void)next, (void)save;
 #ifdef TORCI_ASAN
@@ -88,8 +97,8 @@ static inline void torci_sanitizer_leave(struct torci_exec *exec, struct torci_f
 }
 
 /* After arriving at SELF, NULL being the loop. */
-static inline void torci_sanitizer_arrive(struct torci_exec *exec, struct torci_fiber *self,
-                                          bool first)
+TORCI_SWITCH_INLINE void torci_sanitizer_arrive(struct torci_exec *exec, struct torci_fiber *self,
+                                                bool first)
 {
     (void)exec, (void)self, (void)first;
 #ifdef TORCI_ASAN

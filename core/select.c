@@ -102,14 +102,15 @@ static int poll_cases(struct torc_case *cases, uint32_t count, uint32_t start)
 static void time_is_up(struct torci_timer *timer)
 {
     struct selection *selection = TORC_CONTAINER_OF(timer, struct selection, timer);
-    struct torci_wait *waits = selection->waits;
-    /* No case won in this very turn, before the task could cancel us. */
-    if (waits->fiber->wait == waits)
-        torci_wait_wake(&waits[selection->timeout_index], 0);
+    struct torci_park *park = &selection->waits[0].park;
+    /* another case has won, or an interruption, in this very turn: awake already, and about to disarm the timer */
+    if (park->fiber->park == park)
+        torci_wait_wake(&selection->waits[selection->timeout_index], 0);
 }
 
-static void interrupted(struct torci_wait *wait, int reason)
+static void interrupted(struct torci_park *park, int reason)
 {
+    struct torci_wait *wait = TORC_CONTAINER_OF(park, struct torci_wait, park);
     torci_wait_wake(wait, reason);
     wait->siblings->winner = NOBODY;
 }
@@ -117,7 +118,7 @@ static void interrupted(struct torci_wait *wait, int reason)
 static void arm_cases(struct selection *selection, struct torc_case *cases, uint32_t count)
 {
     torci_wait_init_select(selection->waits, count);
-    selection->waits[0].interrupt = interrupted;
+    selection->waits[0].park.interrupt = interrupted;
     for (uint32_t i = 0; i < count; i++)
         if (cases[i].kind)
             cases[i].kind->arm(&cases[i], &selection->waits[i]);

@@ -146,10 +146,22 @@ void torci_stacks_put(struct torci_stacks *stacks, struct torci_stack *stack)
 /* Reads memory that ASan may hold poisoned: frames of tasks that are parked. */
 TORCI_NO_SANITIZE size_t torci_stack_high_water(const struct torci_stack *stack)
 {
-    const char *top = (const char *)descriptor(stack->low, stack->stack_class), *at = stack->low;
+    const char *top = (const char *)stack->top, *at = stack->low;
     while (at < top && !*(const uintptr_t *)(const void *)at)
         at += sizeof(uintptr_t);
     return (size_t)(top - at);
+}
+
+size_t torci_stacks_high_water(const struct torci_stacks *stacks)
+{
+    size_t most = 0;
+    for (const struct torci_stack_slab *slab = stacks->slabs; slab; slab = slab->next)
+        for (uint32_t i = 0; i < slab->carved; i++) {
+            size_t used =
+                torci_stack_high_water(descriptor(slab_stack_low(slab, i), slab->stack_class));
+            most = used > most ? used : most;
+        }
+    return most;
 }
 
 const struct torci_stack *torci_stacks_find_guard(const struct torci_stacks *stacks,

@@ -67,8 +67,11 @@ struct torci_stack *torci_stacks_take(struct torci_stacks *stacks, unsigned stac
 /* Gives a stack back; it may still be the running one until the next switch. */
 void torci_stacks_put(struct torci_stacks *stacks, struct torci_stack *stack);
 
-/* The most bytes that any task has ever used of this stack, to the word: stacks start zeroed and are never cleaned. */
+/* The most bytes that any task has ever used of this stack, to the word: stacks start zeroed and are never cleaned. The
+ * colour and the descriptor, up to 2 KiB, come on top. */
 size_t torci_stack_high_water(const struct torci_stack *stack);
+/* The most of all. */
+size_t torci_stacks_high_water(const struct torci_stacks *stacks);
 /* The stack whose guard page holds ADDRESS, or NULL. Async-signal-safe. */
 const struct torci_stack *torci_stacks_find_guard(const struct torci_stacks *stacks,
                                                   const void *address);

@@ -10,7 +10,10 @@
 #include "core/exec_internal.h"
 #include "core/time.h"
 
-enum { FIBER_SLAB_BYTES = 64 * 1024 };
+enum {
+    FIBER_SLAB_BYTES = 64 * 1024,
+    DESTROY_ROUNDS_MAX = 4, /* as POSIX has it for threads */
+};
 
 /* A slab's first fiber-sized piece links it to the next slab. */
 static int grow_fibers(struct torci_exec *exec)
@@ -46,6 +49,7 @@ void torc_scope_init_with(struct torc_scope *scope, const struct torc_scope_opti
     scope->joiner = NULL;
     scope->live = 0;
     scope->first_error = 0;
+    scope->join_result = 0;
     scope->cancel_on_error = options && options->cancel_on_error;
     scope->cancelled = false;
     self->open_scopes++;
@@ -106,7 +110,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
     queue->tasks++;
     fiber->context.ip = NULL;
     fiber->queue = queue;
-    fiber->wait = NULL;
+    fiber->park = NULL;
     fiber->interrupt = 0;
     fiber->stack_class = (uint8_t)stack_class;
     fiber->cancelled = false;
@@ -140,6 +144,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
 int torc_spawn_with(struct torc_scope *scope, const struct torc_task_options *options,
                     torc_task_fn *fn, void *arg)
 {
+    TORC_ASSERT(scope->owner != NULL); /* joined already */
     if (TORC_UNLIKELY(scope->cancelled))
         return -ECANCELED;
     return torci_fiber_spawn(torci_this, scope, options, fn, arg);
@@ -160,18 +165,35 @@ static void leave_scope(struct torci_fiber *fiber, struct torc_scope *scope, int
         if (scope->cancel_on_error)
             torc_scope_cancel(scope);
     }
-    if (!scope->live && scope->joiner)
-        torci_wait_wake(scope->joiner, 0);
+    if (!scope->live && scope->joiner) {
+        struct torci_wait *joiner = scope->joiner;
+        scope->joiner = NULL; /* it is on its way; a spawn from outside may still come before it */
+        torci_wait_wake(joiner, 0);
+    }
 }
 
-static void destroy_locals(struct torci_exec *exec, struct torci_fiber *fiber)
+/* Whether there was one. */
+static bool destroy_locals_once(struct torci_exec *exec, struct torci_fiber *fiber)
 {
+    bool some = false;
     for (uint8_t slot = 0; slot < exec->locals_used; slot++) {
         void *value = fiber->locals[slot];
         fiber->locals[slot] = NULL;
-        if (value && exec->local_destroy[slot])
+        if (value && exec->local_destroy[slot]) {
             exec->local_destroy[slot](value);
+            some = true;
+        }
     }
+    return some;
+}
+
+/* A destructor may set slots anew; these are destroyed as well, but not for ever. */
+static void destroy_locals(struct torci_exec *exec, struct torci_fiber *fiber)
+{
+    for (unsigned round = 0; round < DESTROY_ROUNDS_MAX; round++)
+        if (!destroy_locals_once(exec, fiber))
+            return;
+    memset(fiber->locals, 0, sizeof fiber->locals);
 }
 
 void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int result)
@@ -194,45 +216,53 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
     exec->free_fibers = fiber;
 }
 
-/* A join does not end before its tasks have: being interrupted, it passes the interruption on to them. */
-static void join_interrupt(struct torci_wait *wait, int reason)
+/* A join does not end before its tasks have: being interrupted, it passes the interruption on to them. What they return
+ * from then on is the echo of that; the join's result is what was known before. */
+static void join_interrupt(struct torci_park *park, int reason)
 {
-    (void)reason;
-    torc_scope_cancel((struct torc_scope *)wait->value);
+    struct torci_wait *wait = TORC_CONTAINER_OF(park, struct torci_wait, park);
+    struct torc_scope *scope = (struct torc_scope *)wait->value;
+    scope->join_result = scope->first_error ? scope->first_error : reason;
+    torc_scope_cancel(scope);
 }
 
 int torc_scope_join(struct torc_scope *scope)
 {
     TORC_ASSERT(scope->owner == torci_fiber_self());
-    int before = 0, reason = 0;
-    if (scope->live) {
+    /* Again if something outside of the scope spawned into it between the last task's end and now. */
+    while (scope->live) {
         struct torci_wait wait;
         torci_wait_init(&wait);
-        wait.interrupt = join_interrupt;
+        wait.park.interrupt = join_interrupt;
         wait.value = scope;
         scope->joiner = &wait;
         (void)torci_wait_park(&wait);
-        scope->joiner = NULL;
-        reason = wait.reason;
-        before = scope->first_error;
-        if (reason && before == -ECANCELED)
-            before = 0; /* only what we passed on coming back */
-    } else {
-        before = scope->first_error;
     }
     scope->owner->open_scopes--;
     scope->owner = NULL;
-    return before ? before : reason;
+    return scope->join_result ? scope->join_result : scope->first_error;
 }
 
+/* A task that is joining passes a cancel on to its own scope, and so down the tree. By a list and not by recursion:
+ * scopes nest deeper than a stack has room for calls. */
 void torc_scope_cancel(struct torc_scope *scope)
 {
+    struct torci_exec *exec = torci_this;
     if (scope->cancelled)
         return;
     scope->cancelled = true;
-    struct torci_link *at;
-    torci_list_each (at, &scope->fibers)
-        torci_fiber_cancel(TORC_CONTAINER_OF(at, struct torci_fiber, in_scope));
+    scope->next_to_cancel = exec->scopes_to_cancel;
+    exec->scopes_to_cancel = scope;
+    if (exec->cancelling)
+        return;
+    exec->cancelling = true;
+    while ((scope = exec->scopes_to_cancel)) {
+        struct torci_link *at;
+        exec->scopes_to_cancel = scope->next_to_cancel;
+        torci_list_each (at, &scope->fibers)
+            torci_fiber_cancel(TORC_CONTAINER_OF(at, struct torci_fiber, in_scope));
+    }
+    exec->cancelling = false;
 }
 
 int torc_task_join(struct torc_task *task)
@@ -265,11 +295,6 @@ const char *torc_task_name(void)
 void torc_task_set_name(const char *name)
 {
     copy_name(torci_fiber_self(), name);
-}
-
-int torc_task_check(void)
-{
-    return torci_wait_pending();
 }
 
 int torc_local_create(struct torc_local *key, void (*destroy)(void *value))

@@ -48,8 +48,10 @@ struct torc_scope {
     struct torci_link fibers; /* those alive */
     struct torci_fiber *owner;
     struct torci_wait *joiner;
+    struct torc_scope *next_to_cancel;
     uint32_t live;
     int first_error;
+    int join_result; /* once the join was interrupted */
     bool cancel_on_error, cancelled;
 };
 
@@ -62,7 +64,7 @@ struct torc_task {
 };
 
 struct torc_task_options {
-    const char *name; /* for reports; copied; NULL: the function's scope has no name, "task" */
+    const char *name; /* for reports; copied; NULL: "task" */
     size_t
         stack_bytes; /* 0: the executor's default; rounded up to a power of two, at most 16 MiB */
     struct torc_queue *queue; /* NULL: the spawner's */
@@ -105,19 +107,25 @@ void torc_task_yield(void);
 /* True when the running task has used up its quota or the kernel has events waiting: a long computation asks every few
  * microseconds and yields. Costs a clock read and a load. */
 bool torc_should_yield(void);
-/* 0, or what a blocking call would return right now: -ECANCELED or -ETIMEDOUT. In a task. */
+/* 0, or what a blocking call would return right now: -ECANCELED or -ETIMEDOUT. Inside a deadline it reads the clock, so
+ * that a long computation which does not yield sees it pass. In a task. */
 int torc_task_check(void) TORC_MUST_CHECK;
 
 /* The running task's name; "loop" outside of any. The pointer is good until the task ends or is renamed. */
 const char *torc_task_name(void);
 void torc_task_set_name(const char *name);
 
+/* The most bytes of a stack that any task of this executor has used so far, to the word. Looks through all stacks: for
+ * tests, and to choose torc_config.stack_bytes. */
+size_t torc_stack_high_water(void);
+
 /* Task-local slots: a key is good on every task of this executor; a task starts with NULL in each. */
 struct torc_local {
     uint8_t slot;
 };
-/* Takes a slot for the executor's life. DESTROY, if not NULL, gets each task's non-NULL value when that task ends; it
- * must not block. -EAGAIN: all TORC_LOCALS_MAX are taken. */
+/* Takes a slot for the executor's life. DESTROY, if not NULL, gets each task's non-NULL value when that task ends, with
+ * the slot NULL again; it must not block. What it sets in other slots or its own is destroyed too, in up to four rounds.
+ * -EAGAIN: all TORC_LOCALS_MAX are taken. */
 int torc_local_create(struct torc_local *key, void (*destroy)(void *value)) TORC_MUST_CHECK;
 void *torc_local_get(struct torc_local key);
 void torc_local_set(struct torc_local key, void *value);

@@ -17,14 +17,15 @@ struct sleeper {
 
 uint64_t torc_now_ns(void)
 {
+    TORC_ASSERT(torci_this != NULL);
     return torci_host_now_ns(torci_this->host);
 }
 
 static void time_is_up(struct torci_timer *timer)
 {
     struct torci_wait *wait = &TORC_CONTAINER_OF(timer, struct sleeper, timer)->wait;
-    /* Not interrupted in this very turn, before it could cancel us. */
-    if (wait->fiber->wait == wait)
+    /* interrupted in this very turn: awake already, and about to disarm the timer */
+    if (wait->park.fiber->park == &wait->park)
         torci_wait_wake(wait, 0);
 }
 
@@ -37,9 +38,10 @@ static void start_spinning(struct torci_timer *timer)
 
 static int sleep_until(uint64_t when_ns, uint64_t lead_ns)
 {
-    struct torci_exec *exec = torci_this;
-    struct sleeper sleeper = {.exec = exec};
+    struct sleeper sleeper;
     torci_wait_init(&sleeper.wait);
+    struct torci_exec *exec = sleeper.exec = torci_this;
+    sleeper.spinning = false;
     torci_timer_init(&sleeper.timer, time_is_up);
     torci_timer_init(&sleeper.early, start_spinning);
     torci_wheel_arm(&exec->wheel, &sleeper.timer, when_ns);
@@ -53,10 +55,10 @@ static int sleep_until(uint64_t when_ns, uint64_t lead_ns)
     return result;
 }
 
-static uint64_t after(uint64_t duration_ns)
+/* UINT64_MAX, which is never, if that is beyond the end of time. */
+static uint64_t later(uint64_t when_ns, uint64_t duration_ns)
 {
-    uint64_t now = torc_now_ns();
-    return duration_ns < UINT64_MAX - now ? now + duration_ns : UINT64_MAX;
+    return duration_ns < UINT64_MAX - when_ns ? when_ns + duration_ns : UINT64_MAX;
 }
 
 int torc_sleep_until(uint64_t when_ns)
@@ -66,12 +68,12 @@ int torc_sleep_until(uint64_t when_ns)
 
 int torc_sleep(uint64_t duration_ns)
 {
-    return sleep_until(after(duration_ns), 0);
+    return sleep_until(later(torc_now_ns(), duration_ns), 0);
 }
 
 int torc_sleep_precise(uint64_t duration_ns)
 {
-    uint64_t when_ns = after(duration_ns);
+    uint64_t when_ns = later(torc_now_ns(), duration_ns);
     /* twice the worst that was seen lately: what comes later than that is the price */
     return sleep_until(when_ns, 2 * torci_this->wake_lag_ns);
 }
@@ -80,23 +82,17 @@ void torc_interval_init(struct torc_interval *interval, uint64_t period_ns)
 {
     TORC_ASSERT(period_ns > 0);
     interval->period_ns = period_ns;
-    interval->next_ns = torc_now_ns() + period_ns;
+    interval->next_ns = later(torc_now_ns(), period_ns);
 }
 
 int64_t torc_interval_wait(struct torc_interval *interval)
 {
-    uint64_t now = torc_now_ns();
-    if (now < interval->next_ns) {
-        int err = torc_sleep_until(interval->next_ns);
-        if (err)
-            return err;
-        now = torc_now_ns();
-    } else {
-        int err = torci_wait_pending();
-        if (err)
-            return err;
-    }
-    uint64_t ticks = 1 + (now - interval->next_ns) / interval->period_ns;
-    interval->next_ns += ticks * interval->period_ns;
-    return (int64_t)ticks;
+    /* A turn of the loop even when late: whoever is late every time must not keep the others from running. */
+    int err = torc_sleep_until(interval->next_ns);
+    if (err)
+        return err;
+    uint64_t missed = (torc_now_ns() - interval->next_ns) / interval->period_ns;
+    interval->next_ns =
+        later(interval->next_ns + missed * interval->period_ns, interval->period_ns);
+    return (int64_t)missed + 1;
 }

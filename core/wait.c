@@ -8,6 +8,12 @@
 
 #include "core/exec_internal.h"
 
+/* The default way out of a wait: nobody has handed anything over, so the task just leaves the line. */
+static void leave_line(struct torci_park *park, int reason)
+{
+    torci_wait_wake(TORC_CONTAINER_OF(park, struct torci_wait, park), reason);
+}
+
 void torci_wait_init(struct torci_wait *wait)
 {
     torci_wait_init_select(wait, 1);
@@ -19,7 +25,8 @@ void torci_wait_init_select(struct torci_wait *waits, uint32_t count)
     memset(waits, 0, count * sizeof *waits);
     for (uint32_t i = 0; i < count; i++) {
         torci_link_init(&waits[i].link);
-        waits[i].fiber = self;
+        waits[i].park.fiber = self;
+        waits[i].park.interrupt = leave_line;
         waits[i].siblings = waits;
         waits[i].sibling_count = count;
     }
@@ -33,14 +40,10 @@ int torci_wait_pending(void)
 void torci_wait_wake(struct torci_wait *wait, int result)
 {
     struct torci_wait *first = wait->siblings;
-    struct torci_fiber *fiber = wait->fiber;
-    TORC_ASSERT(fiber->wait == first); /* parked, and not woken twice */
     for (uint32_t i = 0; i < first->sibling_count; i++) {
         torci_list_unlink(&first[i].link);
         if (&first[i] == wait)
             first->winner = i;
     }
-    first->result = result;
-    fiber->wait = NULL;
-    torci_fiber_ready(torci_this, fiber);
+    torci_park_finish(torci_this, &first->park, result);
 }

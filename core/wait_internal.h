@@ -6,7 +6,7 @@
  *     torci_wait_wake(wait, result)     whoever has what the task waits for hands it over: the wait is unlinked and the
  *                                       task made ready, in one step. From then on an interruption can't take it back,
  *                                       so no value and no permit is lost.
- *     wait->interrupt(wait, reason)     the task was cancelled or its deadline passed (-ECANCELED, -ETIMEDOUT). The
+ *     park.interrupt(park, reason)       the task was cancelled or its deadline passed (-ECANCELED, -ETIMEDOUT). The
  *                                       default unlinks and wakes with the reason; a ring operation instead asks the
  *                                       kernel to cancel and lets the completion wake it.
  *
@@ -17,23 +17,20 @@
 
 #include "core/context.h"
 #include "core/list.h"
+#include "core/park.h"
 
 struct torci_fiber;
 
 struct torci_wait {
+    struct torci_park park;
     struct torci_link link;
-    struct torci_fiber *fiber;
-    void (*interrupt)(struct torci_wait *wait, int reason); /* NULL: the default */
     void *value; /* for whoever wakes: where to put or find what is handed over */
-    int result;
-    int reason; /* of the interruption, once there was one: interrupt is called at most once */
-    /* Of a select: all its waits, the same in each, and, in the first, which one won. A wait that is never linked may
-     * count none. */
+    /* Of a select: all its waits, the same in each, and, in the first, which one won. Only the first one's park counts. */
     struct torci_wait *siblings;
     uint32_t sibling_count, winner;
 };
 
-/* Of the running task; linked nowhere yet. */
+/* Of the running task; linked nowhere yet. Its interruption is the default: out of the line. */
 void torci_wait_init(struct torci_wait *wait);
 /* Makes COUNT waits the arms of one select. */
 void torci_wait_init_select(struct torci_wait *waits, uint32_t count);
@@ -49,7 +46,7 @@ static inline int torci_wait_park(struct torci_wait *wait)
     struct torci_switch way = torci_wait_begin(wait);
     torci_context_switch(way.from, way.to);
     torci_switch_end();
-    return wait->siblings->result;
+    return wait->siblings->park.result;
 }
 
 /* Hands RESULT to the task behind WAIT and makes it ready. Callable from tasks, completion functions and timers. */

@@ -113,7 +113,7 @@ static void report_unpinned(const struct torc_buffer_pool *pool, int err)
     char line[160];
     snprintf(line, sizeof line,
              "torc: a buffer pool of %zu KiB stays unpinned (error %d): its reads and writes cost "
-             "more CPU time; raise RLIMIT_MEMLOCK (ulimit -l)",
+             "more CPU time",
              pool->memory_bytes >> 10, -err);
     host->report(host->context, line);
     torci_dma_count(TORCI_DMA_UNPINNED_POOLS);
@@ -204,9 +204,7 @@ int torc_buffer_try_get(struct torc_buffer_pool *pool, size_t size_bytes,
 
 int torc_buffer_get(struct torc_buffer_pool *pool, size_t size_bytes, struct torc_buffer **buffer)
 {
-    int err = torci_wait_pending();
-    if (!err)
-        err = torc_buffer_try_get(pool, size_bytes, buffer);
+    int err = torc_buffer_try_get(pool, size_bytes, buffer);
     if (err != -ENOBUFS)
         return err;
     struct torci_wait wait;

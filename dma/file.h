@@ -14,8 +14,8 @@
  *
  * Every function runs in a task unless it says otherwise, and returns -ECANCELED or -ETIMEDOUT when the task is
  * interrupted; not before the kernel has let go of the caller's memory. A transfer that is already at the disk can't
- * be cancelled: its result is awaited and returned. Every function may return -EAGAIN if the ring takes nothing more
- * at the moment, and whatever the file system answers (-EIO, -ENOSPC, -EDQUOT, -EROFS, …). Only open, adopt and close
+ * be cancelled: its result is awaited and returned. Every function may return whatever the file system answers (-EIO,
+ * -ENOSPC, -EDQUOT, -EROFS, …). Only open, adopt and close
  * allocate. Whoever calls keeps what it passes and must leave it alone until the call returns.
  *
  * After a failed fsync, or a failed write to a log, the state on the disk is unknown: the kernel reports the loss of
@@ -170,7 +170,7 @@ int torc_file_write_back(struct torc_file *file, uint64_t offset, uint64_t size)
 
 /* Reserves disk space, so that writing there can't fail with -ENOSPC. The file grows if the range ends behind it,
  * unless keep_size. The space reads as zeros, but the first write to it is slower than an overwrite: see the table in
- * dma/file_meta.c. -EOPNOTSUPP: not on this file system. */
+ * dma/file_io.c. -EOPNOTSUPP: not on this file system. */
 int torc_file_allocate(struct torc_file *file, uint64_t offset, uint64_t size,
                        bool keep_size) TORC_MUST_CHECK;
 /* Gives the range's space back; it reads as zeros. The size stays. */

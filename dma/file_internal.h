@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the parts of the file code share: one way to make a system call sleep only the task, and the steps of opening.
- * Include after defining _GNU_SOURCE: <liburing.h> wants it.
  */
 #ifndef TORC_DMA_FILE_INTERNAL_H
 #define TORC_DMA_FILE_INTERNAL_H

@@ -99,7 +99,7 @@ static ssize_t run(struct torc_file *file, const struct torc_transfer *transfer,
     if (err)
         return err;
     prepare(file, transfer, direction, sqe);
-    return torci_op_wait_on(file->ring, &op);
+    return torc_op_wait(&op);
 }
 
 static int start(struct torc_file *file, const struct torc_transfer *transfer,

@@ -16,7 +16,7 @@ static int read_once(const struct torc_file *file, struct torci_ring *ring, void
     if (err)
         return err;
     io_uring_prep_read(sqe, file->fd, memory, file->offset_align, 0);
-    return torci_op_wait_on(ring, &op);
+    return torc_op_wait(&op);
 }
 
 int torci_file_poll_probe(struct torc_file *file)

@@ -10,10 +10,37 @@
 #include "core/base.h"
 
 enum {
-    TORCI_SETUP_NO_SQARRAY = 1 << 16, /* 6.6 */
+    TORCI_SETUP_NO_MMAP = 1 << 14,            /* 6.5 */
+    TORCI_SETUP_REGISTERED_FD_ONLY = 1 << 15, /* 6.5 */
+    TORCI_SETUP_NO_SQARRAY = 1 << 16,         /* 6.6 */
+    TORCI_SETUP_HYBRID_IOPOLL = 1 << 17,      /* 6.13 */
 
     TORCI_OP_FTRUNCATE = 55, /* 6.9: off is the new size */
+
+    TORCI_REGISTER_CLOCK = 29,         /* 6.12 */
+    TORCI_REGISTER_CLONE_BUFFERS = 30, /* 6.12 */
+
+    TORCI_BUFFER_RING_INCREMENTAL = 2, /* 6.12 */
 };
+
+/* What registrations take; the first one's flags are called padding by headers before 6.4. */
+struct torci_buffer_ring_register {
+    uint64_t address;
+    uint32_t entries;
+    uint16_t group, flags;
+    uint64_t reserved[3];
+};
+struct torci_clock_register {
+    uint32_t clock;
+    uint32_t reserved[3];
+};
+struct torci_clone_buffers {
+    uint32_t source_ring, flags, source_offset, offset, count;
+    uint32_t reserved[3];
+};
+_Static_assert(sizeof(struct torci_buffer_ring_register) == 40, "kernel layout");
+_Static_assert(sizeof(struct torci_clock_register) == 16, "kernel layout");
+_Static_assert(sizeof(struct torci_clone_buffers) == 32, "kernel layout");
 
 /* statx: what is asked for and told, beyond STATX_BASIC_STATS. */
 enum {

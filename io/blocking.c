@@ -119,9 +119,9 @@ static int worker_start(struct torci_blocking *blocking, struct torci_job *job)
     return err;
 }
 
-static void job_ignore_interrupt(struct torci_wait *wait, int reason)
+static void job_ignore_interrupt(struct torci_park *park, int reason)
 {
-    (void)wait;
+    (void)park;
     (void)reason;
 }
 
@@ -150,7 +150,7 @@ int torc_blocking(torc_task_fn *fn, void *arg)
     struct torci_job job = {.fn = fn, .arg = arg};
     torci_wait_init(&job.wait);
     if (job_dispatch(blocking, &job))
-        job.wait.interrupt = job_ignore_interrupt;
+        job.wait.park.interrupt = job_ignore_interrupt;
     else if (blocking->threads)
         torci_list_push_back(&blocking->queue, &job.wait.link);
     else
@@ -169,7 +169,7 @@ static void worker_next(struct torci_blocking *blocking, struct torci_worker *wo
         return;
     }
     struct torci_job *job = TORC_CONTAINER_OF(link, struct torci_job, wait.link);
-    job->wait.interrupt = job_ignore_interrupt;
+    job->wait.park.interrupt = job_ignore_interrupt;
     worker_set_job(worker, job);
     worker_tell(worker, WORKER_JOB);
 }

@@ -8,6 +8,7 @@
 
 #include "core/exec_internal.h"
 #include "io/blocking_internal.h"
+#include "io/clock_internal.h"
 #include "io/kernel_internal.h"
 #include "io/op.h"
 #include "io/ring_internal.h"
@@ -22,7 +23,8 @@ struct torci_slots {
 
 struct torci_io {
     const struct torci_kernel *kernel;
-    struct torci_host host; /* the kernel's, with our turn */
+    struct torci_host host;   /* the kernel's, with our turn */
+    struct torci_clock clock; /* keeps host.tick_* right */
     struct torci_ring ring;
     struct torci_ring poll_ring; /* IOPOLL; made when a file first asks for it: real_fd says so */
     struct torci_exec exec;
@@ -32,8 +34,11 @@ struct torci_io {
     uint64_t ops[4]; /* bit n: the kernel knows opcode n */
     struct torci_slots buffers, files;
     struct torci_blocking blocking;
-    uint32_t internal_ops;          /* in flight, but nobody's: the wake poll, the signal poll */
-    struct torci_link room_waiters; /* tasks that found the queue full and the kernel unwilling */
+    uint32_t internal_ops;           /* in flight, but nobody's: the wake poll, the signal poll */
+    struct torci_link room_waiters;  /* tasks that found the queue full and the kernel unwilling */
+    struct torci_link cancel_missed; /* of tasks: the kernel did not find what they aim at */
+    struct torci_timer missed_timer; /* when those are repeated */
+    uint64_t missed_ns, missed_pause_ns;
     struct torci_link cancel_retry; /* of torci_op_wait: their cancel found no room in the queue */
     struct torci_wake {
         struct torc_op op; /* multishot poll on event_fd */
@@ -81,15 +86,15 @@ static inline bool torci_ring_has_op(const struct torci_io *io, unsigned opcode)
  * queues, and nothing else. */
 struct torci_ring *torci_io_poll_ring(struct torci_io *io);
 
-/* torc_op_begin and torc_op_wait on one of the rings. What is on the polled one can't be cancelled. */
+/* torc_op_begin on one of the rings. What is on the polled one can't be cancelled. */
 int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op) TORC_MUST_CHECK;
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-/* What a completion means to the op it belongs to. */
-void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
-                       uint32_t flags);
+/* Hands every completion that has come to its op. Whether there were any. */
+bool torci_op_reap(struct torci_io *io, struct torci_ring *ring);
+/* The fire function of missed_timer. */
+void torci_op_cancel_again(struct torci_timer *timer);
 /* Once a turn, after reaping: tries again what found no room, and wakes the tasks that wait for some. */
 void torci_op_retry(struct torci_io *io);
 

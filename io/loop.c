@@ -30,26 +30,6 @@ enum {
 };
 #define DRAIN_PATIENCE_NS (10 * TORC_SEC) /* and how long it waits without any progress */
 
-static bool reap(struct torci_io *io, struct torci_ring *ring)
-{
-    uint32_t head = *ring->cq_head;
-    /* pairs with the kernel's release after it has written the entries */
-    uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
-    if (head == tail)
-        return false;
-    do {
-        struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
-        uint64_t user_data = cqe->user_data;
-        int result = cqe->res;
-        uint32_t flags = cqe->flags;
-        /* pairs with the kernel's acquire of the head: the entry was read before. Given back one by one, since a
-         * completion function may submit and so make room necessary. */
-        __atomic_store_n(ring->cq_head, ++head, __ATOMIC_RELEASE);
-        torci_op_complete(io, ring, user_data, result, flags);
-    } while (head != tail);
-    return true;
-}
-
 static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t min_complete,
                           uint64_t timeout_ns)
 {
@@ -57,7 +37,7 @@ static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t
         int err = torci_ring_enter(ring, min_complete, timeout_ns, true);
         if (err)
             return err;
-        bool some = reap(io, ring);
+        bool some = torci_op_reap(io, ring);
         /* one enter runs about twenty deferred completions and leaves the flag set */
         if (!some || !torci_ring_wants_enter(ring))
             return 0;
@@ -106,7 +86,8 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
     uint32_t wanted = wanted_completions(io);
     uint64_t timeout_ns = UINT64_MAX;
     if (wait_until_ns != UINT64_MAX || io->config.park_ns) {
-        uint64_t now = torci_host_now_ns(io->exec.host);
+        /* read when the slice ended, just before; after a spin, too long ago */
+        uint64_t now = io->config.spin_ns ? torci_host_now_ns(io->exec.host) : io->exec.now_ns;
         if (wait_until_ns <= now)
             return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         timeout_ns = wait_until_ns - now;
@@ -141,7 +122,7 @@ static int look(struct torci_io *io)
         io->entered_ns = now;
         return enter_and_reap(io, ring, 0, UINT64_MAX);
     }
-    (void)reap(io, ring);
+    (void)torci_op_reap(io, ring);
     return 0;
 }
 
@@ -225,6 +206,8 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
 {
     (void)context;
     struct torci_io *io = torci_io_this();
+    if (TORC_UNLIKELY(io->exec.now_ns >= io->clock.due_ns))
+        torci_clock_tune(&io->clock, &io->host);
     int err;
     if (io->wake.event_fd >= 0) {
         err = look_outside(io);

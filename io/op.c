@@ -15,6 +15,7 @@
 
 #include <errno.h>
 
+#include "core/switch_internal.h"
 #include "core/time.h"
 #include "io/io_internal.h"
 #include "io/ledger_internal.h"
@@ -26,44 +27,32 @@ enum {
 
 enum retry {
     RETRY_NONE,
-    RETRY_ROOM,  /* the cancel has found no room: in io.cancel_retry */
-    RETRY_PAUSE, /* the cancel has missed: the timer is armed */
+    RETRY_ROOM,   /* the cancel has found no room: in io.cancel_retry */
+    RETRY_MISSED, /* the cancel has missed: in io.cancel_missed */
 };
-
-/* What a waiting task's op points to; on the task's stack. */
-struct torci_op_wait {
-    struct torci_wait wait;
-    struct torc_op *op;
-    struct torci_ring *ring;
-    uint32_t with_kernel; /* completions to come: the op's, the cancel's */
-    uint8_t retry;        /* enum retry */
-    /* Set when the task is interrupted. */
-    struct torci_link room;
-    struct torci_timer pause;
-    uint64_t pause_ns;
-};
-
-/* What op->wait is when the operation has ended before its task came to wait. */
-static struct torci_op_wait ended_early;
 
 /* The hot path of every operation; the compiler makes a copy for each of its few callers. */
-static inline __attribute__((always_inline)) struct io_uring_sqe *
-take(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done)
+static inline __attribute__((always_inline)) struct io_uring_sqe *take(struct torci_ring *ring,
+                                                                       uint64_t user_data)
 {
     struct io_uring_sqe *sqe = torci_ring_sqe(ring);
     if (TORC_UNLIKELY(!sqe))
         return NULL;
-    op->done = done;
-    op->wait = NULL;
-    sqe->user_data = (uint64_t)(uintptr_t)op;
+    sqe->user_data = user_data;
     ring->in_flight++;
     return sqe;
+}
+
+static inline uint64_t tagged(const struct torc_op *op, unsigned tag)
+{
+    return (uint64_t)(uintptr_t)op | tag;
 }
 
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **out)
 {
-    *out = take(ring, op, done);
+    op->done = done;
+    *out = take(ring, tagged(op, TORCI_TAG_OP));
     return TORC_LIKELY(*out != NULL) ? 0 : -EAGAIN;
 }
 
@@ -77,15 +66,13 @@ int torc_op_reserve(unsigned count)
     return torci_ring_reserve(&torci_io_this()->ring, count);
 }
 
-/* Asks the kernel to cancel what has OP's address; the answer comes tagged with TAG. */
-static int queue_cancel(struct torci_ring *ring, struct torc_op *op, unsigned tag)
+/* Asks the kernel to cancel OP; the answer comes as USER_DATA. */
+static int queue_cancel(struct torci_ring *ring, struct torc_op *op, uint64_t user_data)
 {
-    struct io_uring_sqe *sqe = torci_ring_sqe(ring);
+    struct io_uring_sqe *sqe = take(ring, user_data);
     if (!sqe)
         return -EAGAIN;
-    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
-    sqe->user_data = (tag == TORCI_TAG_NONE ? 0 : (uint64_t)(uintptr_t)op) | tag;
-    ring->in_flight++;
+    io_uring_prep_cancel64(sqe, tagged(op, TORCI_TAG_OP), 0);
     return 0;
 }
 
@@ -94,42 +81,64 @@ int torc_op_cancel(struct torc_op *op)
     return queue_cancel(&torci_io_this()->ring, op, TORCI_TAG_NONE);
 }
 
-static void cancel(struct torci_op_wait *waiting)
+/* For the task that waits: one completion more to come. */
+static void cancel(struct torci_io *io, struct torc_op *op)
 {
-    waiting->with_kernel++;
-    waiting->retry = RETRY_NONE;
-    if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL)) {
-        waiting->retry = RETRY_ROOM;
-        torci_list_push_back(&torci_io_this()->cancel_retry, &waiting->room);
+    op->with_kernel++;
+    op->retry = RETRY_NONE;
+    if (queue_cancel(op->ring, op, tagged(op, TORCI_TAG_CANCEL))) {
+        op->retry = RETRY_ROOM;
+        torci_list_push_back(&io->cancel_retry, &op->link);
     }
 }
 
-static void pause_is_over(struct torci_timer *timer)
-{
-    cancel(TORC_CONTAINER_OF(timer, struct torci_op_wait, pause));
-}
-
-static void interrupted(struct torci_wait *wait, int reason)
+static void interrupted(struct torci_park *park, int reason)
 {
     (void)reason;
-    struct torci_op_wait *waiting = TORC_CONTAINER_OF(wait, struct torci_op_wait, wait);
-    if (waiting->ring != &torci_io_this()->ring)
-        return; /* polled reads and writes can't be cancelled, and don't take long */
-    torci_timer_init(&waiting->pause, pause_is_over);
-    waiting->pause_ns = CANCEL_PAUSE_MIN_NS;
-    cancel(waiting);
+    struct torc_op *op = TORC_CONTAINER_OF(park, struct torc_op, park);
+    struct torci_io *io = torci_io_this();
+    if (op->ring == &io->ring) /* polled reads and writes can't be cancelled, and don't take long */
+        cancel(io, op);
 }
 
 static void retry_cancels(struct torci_io *io)
 {
     while (!torci_list_is_empty(&io->cancel_retry)) {
-        struct torci_op_wait *waiting =
-            TORC_CONTAINER_OF(io->cancel_retry.next, struct torci_op_wait, room);
-        if (queue_cancel(waiting->ring, waiting->op, TORCI_TAG_CANCEL))
+        struct torc_op *op = TORC_CONTAINER_OF(io->cancel_retry.next, struct torc_op, link);
+        if (queue_cancel(op->ring, op, tagged(op, TORCI_TAG_CANCEL)))
             return;
-        torci_list_unlink(&waiting->room);
-        waiting->retry = RETRY_NONE;
+        torci_list_unlink(&op->link);
+        op->retry = RETRY_NONE;
     }
+}
+
+/* The pause after cancels that have missed is over. */
+void torci_op_cancel_again(struct torci_timer *timer)
+{
+    struct torci_io *io = TORC_CONTAINER_OF(timer, struct torci_io, missed_timer);
+    struct torci_link missed;
+    torci_link_init(&missed);
+    torci_list_splice_back(&missed, &io->cancel_missed);
+    for (struct torci_link *at; (at = torci_list_pop_front(&missed));)
+        cancel(io, TORC_CONTAINER_OF(at, struct torc_op, link));
+}
+
+/* The kernel does not find a request that is on its way from one place to another (behind a link, to a worker), and one
+ * that a worker has may go back to waiting after the cancel came by. So what has missed is repeated. */
+static void missed(struct torci_io *io, struct torc_op *op)
+{
+    op->retry = RETRY_MISSED;
+    torci_list_push_back(&io->cancel_missed, &op->link);
+    if (torci_timer_is_armed(&io->missed_timer))
+        return;
+    uint64_t now = torc_now_ns();
+    bool calm = now - io->missed_ns > 4 * io->missed_pause_ns; /* no misses for a while */
+    if (calm || !io->missed_pause_ns)
+        io->missed_pause_ns = CANCEL_PAUSE_MIN_NS;
+    else if (io->missed_pause_ns < CANCEL_PAUSE_MAX_NS)
+        io->missed_pause_ns *= 2;
+    io->missed_ns = now;
+    torci_wheel_arm(&io->exec.wheel, &io->missed_timer, now + io->missed_pause_ns);
 }
 
 void torci_op_retry(struct torci_io *io)
@@ -154,7 +163,7 @@ static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struc
 {
     int err = torci_wait_pending();
     while (!err) {
-        *sqe = take(ring, op, NULL);
+        *sqe = take(ring, tagged(op, TORCI_TAG_OP));
         if (*sqe)
             break;
         err = wait_for_room();
@@ -165,8 +174,16 @@ static __attribute__((noinline)) int begin_slowly(struct torci_ring *ring, struc
 static inline __attribute__((always_inline)) int begin(struct torci_ring *ring, struct torc_op *op,
                                                        struct io_uring_sqe **sqe)
 {
-    if (TORC_LIKELY(!torci_wait_pending() && torci_ring_pending(ring) < ring->sq_entries)) {
-        *sqe = take(ring, op, NULL);
+    op->done = NULL;
+    op->park.fiber = NULL;
+    op->ring = ring;
+    op->flags = 0;
+    op->with_kernel = 1;
+    op->retry = RETRY_NONE;
+    op->ended = false;
+    if (TORC_LIKELY(!torci_fiber_self()->interrupt &&
+                    torci_ring_pending(ring) < ring->sq_entries)) {
+        *sqe = take(ring, tagged(op, TORCI_TAG_OP));
         return 0;
     }
     return begin_slowly(ring, op, sqe);
@@ -182,90 +199,76 @@ int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe)
     return begin(&torci_io_this()->ring, op, sqe);
 }
 
-static inline __attribute__((always_inline)) int wait_on(struct torci_ring *ring,
-                                                         struct torc_op *op)
+TORCI_NO_TSAN struct torci_switch torci_op_wait_begin(struct torc_op *op)
 {
-    if (TORC_UNLIKELY(op->wait != NULL))
-        return op->result; /* the task has waited for another one in between, and this has ended */
-    struct torci_op_wait waiting;
-    waiting.wait.fiber = torci_this->current;
-    waiting.wait.interrupt = interrupted;
-    waiting.wait.reason = 0;
-    waiting.wait.siblings = &waiting.wait;
-    waiting.wait.sibling_count = 0; /* in no line: only the completion finds it */
-    waiting.op = op;
-    waiting.ring = ring;
-    waiting.with_kernel = 1;
-    waiting.retry = RETRY_NONE;
-    op->wait = &waiting;
-    int result = torci_wait_park(&waiting.wait);
-    if (TORC_UNLIKELY(waiting.wait.reason != 0) && (result == -ECANCELED || result == -EINTR))
-        return waiting.wait.reason;
-    return result;
-}
-
-int torci_op_wait_on(struct torci_ring *ring, struct torc_op *op)
-{
-    return wait_on(ring, op);
-}
-
-int torc_op_wait(struct torc_op *op)
-{
-    return wait_on(&torci_io_this()->ring, op);
-}
-
-static __attribute__((noinline)) void forget_retry(struct torci_op_wait *waiting)
-{
-    if (waiting->retry == RETRY_ROOM) {
-        torci_list_unlink(&waiting->room);
-        waiting->with_kernel--; /* nobody will answer what has not even been queued */
-    } else {
-        torci_wheel_cancel(&torci_this->wheel, &waiting->pause);
+    struct torci_exec *exec = torci_this;
+    struct torci_fiber *self = exec->current;
+    op->park.interrupt = interrupted;
+    op->park.reason = 0;
+    if (TORC_UNLIKELY(op->ended)) { /* the task has waited for another one in between */
+        torci_sanitizer_leave(exec, self, &self->stack->sanitizer_save);
+        return (struct torci_switch){&self->context, &self->context};
     }
-    waiting->retry = RETRY_NONE;
+    op->park.fiber = self;
+    return torci_park_begin(exec, &op->park);
+}
+
+TORCI_NO_TSAN int torci_op_wait_end(struct torc_op *op)
+{
+    struct torci_exec *exec = torci_this;
+    torci_sanitizer_arrive(exec, exec->current, false);
+    int result = op->park.result, reason = op->park.reason;
+    return TORC_UNLIKELY(reason != 0) && (result == -ECANCELED || result == -EINTR) ? reason
+                                                                                    : result;
+}
+
+int torc_op_await(struct torc_op *op)
+{
+    return torc_op_wait(op);
+}
+
+static __attribute__((noinline)) void forget_retry(struct torc_op *op)
+{
+    torci_list_unlink(&op->link);
+    if (op->retry == RETRY_ROOM)
+        op->with_kernel--; /* nobody will answer what has not even been queued */
+    op->retry = RETRY_NONE;
 }
 
 /* A completion of an operation that a task waits for. One that is followed by others (a zero-copy send tells first how
  * much it sent, and then that the buffer is free) leaves its result. */
-static inline void task_op_came(struct torc_op *op, int result, uint32_t flags)
+static inline void task_op_came(struct torci_io *io, struct torc_op *op, int result, uint32_t flags)
 {
     if (TORC_LIKELY(!(flags & IORING_CQE_F_NOTIF))) {
-        op->result = result;
+        op->park.result = result;
         op->flags = flags;
     }
     if (TORC_UNLIKELY(flags & IORING_CQE_F_MORE))
         return;
-    struct torci_op_wait *waiting = op->wait;
-    if (TORC_UNLIKELY(!waiting)) {
-        op->wait = &ended_early;
+    if (TORC_UNLIKELY(!op->park.fiber)) {
+        op->ended = true;
         return;
     }
-    if (TORC_UNLIKELY(waiting->retry))
-        forget_retry(waiting);
-    if (--waiting->with_kernel == 0)
-        torci_wait_wake(&waiting->wait, op->result);
+    if (TORC_UNLIKELY(op->retry))
+        forget_retry(op);
+    if (--op->with_kernel == 0)
+        torci_park_finish(&io->exec, &op->park, op->park.result);
 }
 
-/* The kernel does not find a request that is on its way from one place to another (behind a link, to a worker), and one
- * that a worker has may go back to waiting after the cancel came by. So what has missed is repeated. */
-static void cancel_came(struct torci_op_wait *waiting, int result)
+static void cancel_came(struct torci_io *io, struct torc_op *op, int result)
 {
-    if (--waiting->with_kernel == 0) {
-        torci_wait_wake(&waiting->wait, waiting->op->result);
-    } else if (result == -ENOENT || result == -EALREADY) {
-        waiting->retry = RETRY_PAUSE;
-        torci_wheel_arm(&torci_this->wheel, &waiting->pause, torc_now_ns() + waiting->pause_ns);
-        if (waiting->pause_ns < CANCEL_PAUSE_MAX_NS)
-            waiting->pause_ns *= 2;
-    }
+    if (--op->with_kernel == 0)
+        torci_park_finish(&io->exec, &op->park, op->park.result);
+    else if (result == -ENOENT || result == -EALREADY)
+        missed(io, op);
 }
 
-void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data, int result,
-                       uint32_t flags)
+/* What a completion means to the op it belongs to. */
+static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data,
+                            int result, uint32_t flags)
 {
-    (void)io;
     torci_ledger_complete(ring->ledger, user_data, flags);
-    if (!(flags & IORING_CQE_F_MORE))
+    if (TORC_LIKELY(!(flags & IORING_CQE_F_MORE)))
         ring->in_flight--;
     struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
@@ -273,11 +276,31 @@ void torci_op_complete(struct torci_io *io, struct torci_ring *ring, uint64_t us
         if (op->done)
             op->done(op, result, flags);
         else
-            task_op_came(op, result, flags);
+            task_op_came(io, op, result, flags);
         break;
-    case TORCI_TAG_CANCEL: cancel_came(op->wait, result); break;
+    case TORCI_TAG_CANCEL: cancel_came(io, op, result); break;
     default: break;
     }
+}
+
+bool torci_op_reap(struct torci_io *io, struct torci_ring *ring)
+{
+    uint32_t head = *ring->cq_head;
+    /* pairs with the kernel's release after it has written the entries */
+    uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+    if (head == tail)
+        return false;
+    do {
+        struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
+        uint64_t user_data = cqe->user_data;
+        int result = cqe->res;
+        uint32_t flags = cqe->flags;
+        /* pairs with the kernel's acquire of the head: the entry was read before. Given back one by one, since a
+         * completion function may submit and so make room necessary. */
+        __atomic_store_n(ring->cq_head, ++head, __ATOMIC_RELEASE);
+        complete(io, ring, user_data, result, flags);
+    } while (head != tail);
+    return true;
 }
 
 void torc_batch_init(struct torc_batch *batch)
@@ -299,8 +322,9 @@ void torci_batch_wake(struct torc_batch *batch)
         batch_end_wait(batch, 0);
 }
 
-static void batch_interrupted(struct torci_wait *wait, int reason)
+static void batch_interrupted(struct torci_park *park, int reason)
 {
+    struct torci_wait *wait = TORC_CONTAINER_OF(park, struct torci_wait, park);
     batch_end_wait((struct torc_batch *)wait->value, reason);
 }
 
@@ -314,7 +338,7 @@ int torc_batch_wait(struct torc_batch *batch, uint32_t wanted)
         struct torci_io *io = torci_io_this();
         struct torci_wait wait;
         torci_wait_init(&wait);
-        wait.interrupt = batch_interrupted;
+        wait.park.interrupt = batch_interrupted;
         wait.value = batch;
         batch->wait = &wait;
         batch->wanted = wanted;

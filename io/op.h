@@ -24,23 +24,32 @@
 #define TORC_IO_OP_H
 
 #include "core/base.h"
+#include "core/context.h"
+#include "core/list.h"
+#include "core/park.h"
 
 TORC_BEGIN_DECLS
 
 struct io_uring_sqe;
 struct torc_op;
+struct torci_ring;
 struct torci_wait;
 
 /* RESULT: what the kernel says, 0 or more or a negative errno. FLAGS: IORING_CQE_F_*; with IORING_CQE_F_MORE set
  * (multishot) the op is still in flight and DONE will run again. */
 typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
 
-/* Fields are private. */
+/* Fields are private; those after DONE are of the task form, whose state lies here and nowhere else so that a task and
+ * its operation share as few cache lines as can be. */
 struct torc_op {
-    torc_op_fn *done; /* NULL: a task waits */
-    struct torci_op_wait *wait;
-    int32_t result;
-    uint32_t flags;
+    torc_op_fn *done;       /* NULL: a task waits, or will */
+    struct torci_park park; /* no fiber: it has not come to wait yet */
+    struct torci_ring *ring;
+    uint32_t flags;         /* of the completion: IORING_CQE_F_* */
+    uint16_t with_kernel;   /* completions to come: the op's, the cancel's */
+    uint8_t retry;          /* of the cancel */
+    bool ended;             /* before its task came to wait */
+    struct torci_link link; /* while the cancel is to be repeated */
 };
 
 /* Takes the next entry of the submission queue for OP; it goes to the kernel with the loop's next turn, together with
@@ -72,7 +81,9 @@ int torc_op_cancel(struct torc_op *op) TORC_MUST_CHECK;
  * wait: the kernel's result; when the task is interrupted meanwhile the operation is cancelled and -ECANCELED or
  * -ETIMEDOUT returned once the kernel has let go of it, unless it succeeded before. */
 int torc_op_begin(struct torc_op *op, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
-int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
+static inline int torc_op_wait(struct torc_op *op) TORC_MUST_CHECK;
+/* The same as a symbol of the library, for languages that can't use inline functions. */
+int torc_op_await(struct torc_op *op) TORC_MUST_CHECK;
 
 /* A counted set of embedded ops for one task that waits for several at a time. While all that is in flight belongs to
  * the batch, the executor sleeps for all the wanted completions at once instead of waking for each. Caller's memory;
@@ -112,6 +123,16 @@ static inline void torc_batch_done(struct torc_batch *batch)
     batch->in_flight--;
     if (++batch->completed == batch->wanted)
         torci_batch_wake(batch);
+}
+
+/* Inline as torc_yield is, and for the same reasons (core/context.h). */
+struct torci_switch torci_op_wait_begin(struct torc_op *op);
+int torci_op_wait_end(struct torc_op *op);
+static inline TORC_MUST_CHECK int torc_op_wait(struct torc_op *op)
+{
+    struct torci_switch way = torci_op_wait_begin(op);
+    torci_context_switch(way.from, way.to);
+    return torci_op_wait_end(op);
 }
 
 TORC_END_DECLS

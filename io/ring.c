@@ -130,7 +130,7 @@ int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, 
     ring->fd = ring->real_fd = fd;
     ring->setup_flags = params.flags;
     ring->features = params.features;
-    int err = -ENOSYS;
+    int err = -EOPNOTSUPP;
     if ((params.features & FEATURES_NEEDED) != FEATURES_NEEDED)
         goto out;
     err = map_rings(ring, &params);
@@ -164,6 +164,24 @@ void torci_ring_deinit(struct torci_ring *ring)
     }
     (void)TORCI_CALL(kernel, SYS_close, ring->real_fd);
     ring->real_fd = -1;
+}
+
+void torci_ring_probe_ops(const struct torci_ring *ring, uint64_t ops[4])
+{
+    enum { OPS = 256 };
+    size_t size = sizeof(struct io_uring_probe) + OPS * sizeof(struct io_uring_probe_op);
+    const struct torci_kernel *kernel = ring->kernel;
+    memset(ops, 0, OPS / 8);
+    struct io_uring_probe *probe =
+        (struct io_uring_probe *)kernel->host.alloc(kernel->host.context, size);
+    if (!probe)
+        return;
+    if (kernel->ring_register(kernel->host.context, ring->real_fd, IORING_REGISTER_PROBE, probe,
+                              OPS) == 0)
+        for (unsigned i = 0; i < probe->ops_len && i < OPS; i++)
+            if (probe->ops[i].flags & IO_URING_OP_SUPPORTED)
+                ops[i / 64] |= UINT64_C(1) << i % 64;
+    kernel->host.free(kernel->host.context, probe, size);
 }
 
 int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t timeout_ns,

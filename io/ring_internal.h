@@ -50,7 +50,8 @@ enum {
     TORCI_RING_REFUSED = -2, /* and will not be */
 };
 
-/* ENTRIES is rounded up to a power of two. POLLED asks for IOPOLL. -ENOSYS, -EPERM, -ENOMEM, -EMFILE, -EINVAL. */
+/* ENTRIES is rounded up to a power of two. POLLED asks for IOPOLL. -ENOSYS, -EPERM, -ENOMEM, -EMFILE, -EINVAL;
+ * -EOPNOTSUPP: what torc needs came in 5.15. */
 int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, uint32_t entries,
                     uint32_t completion_entries, bool polled) TORC_MUST_CHECK;
 /* Nothing may be in flight. */
@@ -59,6 +60,9 @@ void torci_ring_deinit(struct torci_ring *ring);
 /* The flags of the ladder's rung, 0 first, or -EINVAL below the last one; and its name for people. */
 int64_t torci_ring_rung_flags(unsigned rung);
 const char *torci_ring_rung_name(unsigned rung);
+
+/* Which opcodes the kernel knows: bit n of OPS for opcode n. None when it does not tell, or memory is short. */
+void torci_ring_probe_ops(const struct torci_ring *ring, uint64_t ops[4]);
 
 /* Gives the kernel what is queued and, if MIN_COMPLETE > 0, waits for that many completions or until TIMEOUT_NS
  * (relative; UINT64_MAX: none) have passed; runs deferred work if EVENTS. 0 also for the harmless endings (-EINTR,

@@ -6,10 +6,10 @@
 #include "io/run.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "io/explain_internal.h"
 #include "io/io_internal.h"
 #include "io/signals_internal.h"
 
@@ -49,74 +49,6 @@ static struct torc_config with_defaults(const struct torc_config *given)
     if (!config.kernel)
         config.kernel = torci_kernel_linux_get();
     return config;
-}
-
-/* A number from a small file below /proc/sys; a negative errno if it can't be read. */
-static int read_sysctl(const struct torci_kernel *kernel, const char *path)
-{
-    char text[16] = {0};
-    long fd = TORCI_CALL(kernel, SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return (int)fd;
-    long n = TORCI_CALL(kernel, SYS_read, fd, (long)text, sizeof text - 1);
-    (void)TORCI_CALL(kernel, SYS_close, fd);
-    return n > 0 ? text[0] - '0' : -ENODATA;
-}
-
-/* Why there is no ring, for somebody who can change it. */
-static void explain_ring_error(const struct torci_kernel *kernel, const struct torc_config *config,
-                               int err)
-{
-    char line[LINE_MAX];
-    switch (err) {
-    case -ENOSYS:
-        say(kernel, "torc: this kernel has no usable io_uring: Linux 5.15 or newer is needed, with "
-                    "CONFIG_IO_URING; inside a container a seccomp profile may hide it");
-        return;
-    case -EPERM:
-        switch (read_sysctl(kernel, "/proc/sys/kernel/io_uring_disabled")) {
-        case 2:
-            say(kernel, "torc: io_uring is switched off: sysctl -w kernel.io_uring_disabled=0");
-            return;
-        case 1:
-            say(kernel, "torc: io_uring is for members of the group kernel.io_uring_group and "
-                        "CAP_SYS_ADMIN only: join it, or sysctl -w kernel.io_uring_disabled=0");
-            return;
-        default:
-            say(kernel, "torc: a seccomp filter forbids io_uring (Docker and containerd do so by "
-                        "default): run with a profile that allows io_uring_setup, io_uring_enter "
-                        "and io_uring_register");
-            return;
-        }
-    case -ENOMEM:
-        say(kernel, "torc: no memory for the ring: raise the locked-memory limit (ulimit -l) or "
-                    "ask for fewer ring_entries");
-        return;
-    case -EMFILE: say(kernel, "torc: too many open files: raise the limit (ulimit -n)"); return;
-    default:
-        snprintf(line, sizeof line,
-                 "torc: the ring can't be set up with %u entries and %u completions: errno %d",
-                 config->ring_entries, config->completion_entries, -err);
-        say(kernel, line);
-    }
-}
-
-/* Which opcodes the kernel knows. Without the probe (before 5.6) none is assumed. */
-static void probe_ops(struct torci_io *io)
-{
-    enum { OPS = 256 };
-    size_t size = sizeof(struct io_uring_probe) + OPS * sizeof(struct io_uring_probe_op);
-    const struct torci_kernel *kernel = io->kernel;
-    struct io_uring_probe *probe =
-        (struct io_uring_probe *)kernel->host.alloc(kernel->host.context, size);
-    if (!probe)
-        return;
-    if (kernel->ring_register(kernel->host.context, io->ring.real_fd, IORING_REGISTER_PROBE, probe,
-                              OPS) == 0)
-        for (unsigned i = 0; i < probe->ops_len && i < OPS; i++)
-            if (probe->ops[i].flags & IO_URING_OP_SUPPORTED)
-                io->ops[i / 64] |= UINT64_C(1) << i % 64;
-    kernel->host.free(kernel->host.context, probe, size);
 }
 
 /* Kernel workers, for what can't be done without sleeping, share our CPU: few of them, before the first one starts. */
@@ -175,11 +107,11 @@ static void watch_stall(void)
     if (n & (n - 1))
         return;
     char line[LINE_MAX];
+    unsigned long long stalled_ms = io->config.stall_ns * n / TORC_MS;
     snprintf(line, sizeof line,
-             "torc: task \"%s\" has not yielded for %llu ms of CPU time: call torc_yield, or move "
-             "the work to torc_blocking; it is at:",
-             fiber->named ? fiber->name : "task",
-             (unsigned long long)((n + 1) * (io->config.stall_ns / TORC_MS)));
+             "torc: task \"%s\" has not yielded for more than %llu ms of CPU time: call "
+             "torc_yield, or move the work to torc_blocking; it is at:",
+             fiber->named ? fiber->name : "task", stalled_ms);
     say(io->kernel, line);
     io->kernel->backtrace(io->kernel->host.context);
 }
@@ -190,10 +122,14 @@ static int bring_up_ring(struct torci_io *io)
     int err = torci_ring_init(&io->ring, io->kernel, config->ring_entries,
                               config->completion_entries, false);
     if (err) {
-        explain_ring_error(io->kernel, config, err);
+        char why[TORCI_EXPLAIN_BYTES], line[TORCI_EXPLAIN_BYTES + sizeof "torc: "];
+        torci_explain_ring_error(io->kernel, err, config->ring_entries, config->completion_entries,
+                                 why);
+        snprintf(line, sizeof line, "torc: %s", why);
+        say(io->kernel, line);
         return err;
     }
-    probe_ops(io);
+    torci_ring_probe_ops(&io->ring, io->ops);
     limit_kernel_workers(io);
     io->exec.kernel_flags = io->ring.kernel_flags;
     io->exec.kernel_flags_mask = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
@@ -319,6 +255,8 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     io->wake.event_fd = -1;
     io->poll_ring.real_fd = TORCI_RING_NONE;
     torci_link_init(&io->cancel_retry);
+    torci_link_init(&io->cancel_missed);
+    torci_timer_init(&io->missed_timer, torci_op_cancel_again);
     torci_link_init(&io->room_waiters);
     const struct torci_exec_config exec_config = {.tasks_max = config.tasks_max,
                                                   .stack_bytes = config.stack_bytes,
@@ -326,6 +264,7 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     err = enter_thread(io);
     if (err)
         goto out;
+    torci_clock_start(&io->clock, &io->host);
     err = torci_exec_init(&io->exec, &io->host, &exec_config);
     if (err)
         goto out_thread;

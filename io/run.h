@@ -34,8 +34,8 @@ struct torc_config {
 
 /* Runs MAIN(ARG) as the first task, in the calling thread, and returns when it and all the tasks under it have ended.
  * MAIN's result, or, with one line on standard error that says what to do, a negative errno:
- * -ENOSYS, -EPERM: io_uring is not to be had; -ENOMEM: memory or RLIMIT_MEMLOCK; -EINVAL: a config out of range, a CPU
- * that is not allowed; -EMFILE: RLIMIT_NOFILE; -EBUSY: this thread runs an executor already.
+ * -ENOSYS, -EPERM, -EOPNOTSUPP: io_uring is not to be had, or too old; -ENOMEM: memory or RLIMIT_MEMLOCK; -EINVAL: a
+ * config out of range, a CPU that is not allowed; -EMFILE: RLIMIT_NOFILE; -EBUSY: this thread runs an executor already.
  * Several threads may each run one. */
 int torc_run(const struct torc_config *config, torc_task_fn *main, void *arg) TORC_MUST_CHECK;
 

@@ -71,6 +71,10 @@ seq 901 | red file_length size core/zz.c
 } | red function_length size core/zz.c
 echo 'See /ho''me/someone/notes.' | red paths words README.md
 echo 'Write to /t''mp/x.' | red tmp_paths words docs/zz.md
+echo 'See core/nowhere.c.' | red docs_files docs docs/zz.md
+echo 'See `torc_nothing`.' | red docs_names docs docs/zz.md
+echo 'See `nothing_like_that()`.' | red docs_names docs docs/zz.md
+printf '```c\nint zz;\n```\n' | red docs_fragments docs docs/zz.md
 echo 'int x;' | red licence words core/zz.c
 printf 'int x; \n' | red trailing_space words core/zz.c
 

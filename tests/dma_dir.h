@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A directory for a test's files, on a disk and on tmpfs, and a way to run a test's body in a task that leaves no
- * descriptor behind. The including file defines _GNU_SOURCE.
+ * descriptor behind.
  */
 #ifndef TORC_TESTS_DMA_DIR_H
 #define TORC_TESTS_DMA_DIR_H
@@ -13,8 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "io/abi_internal.h"
+#include "io/blocking.h"
 #include "io/run.h"
+#include "tests/fault_kernel.h"
 
 struct test_dir {
     char path[128];
@@ -73,31 +75,64 @@ struct test_body {
     struct test_dir *dir;
 };
 
+static inline int test_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
 static inline int test_run_body(void *arg)
 {
     struct test_body *body = arg;
+    /* the pool's first job makes the executor's eventfd, which stays */
+    CHECK_EQ(torc_blocking(test_nothing, NULL), 0);
     int before = test_open_descriptors();
     int result = body->fn(body->dir);
     CHECK_EQ(test_open_descriptors(), before);
     return result;
 }
 
-/* Runs BODY(directory) as the first task, once in a directory of PARENT. */
-static inline void test_in_directory(const struct torc_config *config, torc_task_fn *body,
+/* Runs BODY(directory) as the first task, once in a directory of PARENT. KERNEL may be NULL. */
+static inline void test_in_directory(const struct torci_kernel *kernel, torc_task_fn *body,
                                      const char *parent)
 {
+    /* the tests themselves make plain system calls that may sleep */
+    struct torc_config config = {.kernel = kernel, .no_stall_report = true};
     struct test_dir dir;
     test_dir_make(&dir, parent);
-    CHECK_EQ(torc_run(config, test_run_body, &(struct test_body){body, &dir}), 0);
+    CHECK_EQ(torc_run(&config, test_run_body, &(struct test_body){body, &dir}), 0);
     test_dir_remove(&dir);
 }
 
-/* On a disk, and on tmpfs where there is one. */
+/* A ring that knows reading and writing and no other operation on files. */
+static inline int test_register_few_ops(void *context, int ring, unsigned opcode, void *arg,
+                                        unsigned count)
+{
+    int result = fault_ring_register(context, ring, opcode, arg, count);
+    if ((opcode & INT32_MAX) != IORING_REGISTER_PROBE || result < 0)
+        return result;
+    struct io_uring_probe *probe = arg;
+    static const uint8_t missing[] = {
+        IORING_OP_OPENAT,          IORING_OP_CLOSE,     IORING_OP_STATX,    IORING_OP_FSYNC,
+        IORING_OP_SYNC_FILE_RANGE, IORING_OP_FALLOCATE, TORCI_OP_FTRUNCATE, IORING_OP_FADVISE,
+        IORING_OP_RENAMEAT,        IORING_OP_UNLINKAT,  IORING_OP_MKDIRAT,  IORING_OP_SYMLINKAT,
+        IORING_OP_LINKAT};
+    for (size_t i = 0; i < sizeof missing; i++)
+        probe->ops[missing[i]].flags = 0;
+    return result;
+}
+
+/* On a disk; on tmpfs where there is one; and with a ring that leaves most of it to the blocking pool. */
 static inline void test_in_directories(torc_task_fn *body)
 {
+    struct fault_kernel fault;
     test_in_directory(NULL, body, test_disk());
     if (access("/dev/shm", W_OK) == 0)
         test_in_directory(NULL, body, "/dev/shm");
+    fault_kernel_init(&fault);
+    fault.kernel.ring_register = test_register_few_ops;
+    test_in_directory(&fault.kernel, body, test_disk());
+    fault_kernel_check_clean(&fault);
 }
 
 #endif

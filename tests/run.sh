@@ -94,7 +94,7 @@ part_plain() {
 }
 
 part_cli() {
-    build build_cli B="$out" SAN= all || return
+    build build_cli B="$out" SAN= all "$out/tests/deny_uring" || return
     for script in tests/cli_*.sh; do
         [ -f "$script" ] && echo "$script"
     done | xargs -r -I{} sh tests/run.sh --script {} "$dir"
@@ -104,7 +104,7 @@ part_cli() {
 # as the line "Run: build/examples/NAME …" in each says.
 part_examples() {
     build build_examples B="$out" SAN= all || return
-    root=$PWD/$dir/root
+    root=$(realpath -m "$dir")/root
     rm -rf "$root"
     build install B="$out" SAN= PREFIX="$root" DESTDIR= install || return
     for source in docs/examples/*.c; do

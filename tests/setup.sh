@@ -5,7 +5,7 @@
 # is missing; where it may not install, says the one command that would.
 set -eu
 
-build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev pkgconf"
+build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf"
 lint="git g++ clang clang-format clang-tidy universal-ctags"
 aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # On an aarch64 machine the plain tests are the aarch64 tests.
@@ -13,7 +13,7 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 libcriterion-dev" ;;
+test) wanted="$build $lint $aarch64 libcriterion-dev jq fio fdisk" ;;
 lint) wanted="$build $lint" ;;
 aarch64) wanted="$build $aarch64" ;;
 bench) wanted="$build fio python3" ;;

@@ -405,6 +405,19 @@ TEST(rwlock, a_writer_that_was_served_before_its_cancel_holds_the_lock)
     MUST(core_host_run(rwlock_served_then_cancelled_main, NULL));
 }
 
+static int rwlock_underflow_main(void *arg)
+{
+    (void)arg;
+    torc_rwlock_init(&rwlock);
+    torc_rwlock_read_unlock(&rwlock);
+    return 0;
+}
+
+TEST_DYING(rwlock, dies_of_more_unlocks_than_locks, SIGABRT)
+{
+    MUST(core_host_run(rwlock_underflow_main, NULL));
+}
+
 static int wait_for_condition(void *arg)
 {
     MUST(torc_mutex_lock(&mutex));

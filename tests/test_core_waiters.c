@@ -614,3 +614,22 @@ TEST(waiters, are_served_from_outside_of_any_task)
                    0);
     }
 }
+
+/* The sleep's timer and the deadline's fire in one advance of the wheel, in the order in which they were armed. */
+static int sleep_to_the_deadline(void *arg)
+{
+    struct torc_deadline deadline;
+    (void)arg;
+    uint64_t when_ns = torc_now_ns() + TORC_MS;
+    torc_deadline_enter_at(&deadline, when_ns);
+    int err = torc_sleep_until(when_ns);
+    CHECK(err == 0 || err == -ETIMEDOUT);
+    CHECK(torc_deadline_leave(&deadline));
+    CHECK_EQ(torc_sleep(TORC_MS), 0); /* the timer of the first is disarmed */
+    return 0;
+}
+
+TEST(waiters, may_sleep_exactly_until_their_deadline)
+{
+    CHECK_EQ(core_host_run(sleep_to_the_deadline, NULL), 0);
+}

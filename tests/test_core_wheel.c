@@ -320,6 +320,8 @@ TEST(wheel, next_is_exact_for_few_and_a_bound_that_leads_there_for_many)
     }
     probe_init(&probes[TORCI_WHEEL_SCAN_MAX]);
     arm(&probes[TORCI_WHEEL_SCAN_MAX], base + 900);
+    CHECK_EQ(torci_wheel_next(&wheel), base + 900 - (TORCI_WHEEL_SCAN_MAX - 1)); /* still known */
+    arm(&probes[TORCI_WHEEL_SCAN_MAX - 1], base + 900 - (TORCI_WHEEL_SCAN_MAX - 1));
     uint64_t bound = torci_wheel_next(&wheel);
     CHECK_EQ(bound, UINT64_C(1) << 42); /* where the slot of level 7 begins */
 
@@ -613,6 +615,7 @@ TEST(wheel, check_sees_what_is_broken)
     CHECK(torci_wheel_check(&wheel));
     near.timer.when_ns = 902;
     CHECK(!torci_wheel_check(&wheel));
+    torci_wheel_init(&wheel, 0); /* forget the two, which end here */
 }
 
 TEST_DYING(wheel, the_clock_must_not_go_back, SIGABRT)

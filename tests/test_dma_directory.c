@@ -105,6 +105,34 @@ TEST(dma_directory, lists_ten_thousand_names)
     test_in_directories(lists);
 }
 
+static int lists_hidden(void *arg)
+{
+    static const char *const names[] = {".a", "...", "..a", "a."};
+    struct test_dir *dir = arg;
+    struct torc_directory d;
+    struct torc_directory_list list;
+    struct torc_directory_entry entry;
+    CHECK_EQ(torc_directory_open(&d, NULL, dir->path), 0);
+    for (size_t i = 0; i < TORC_ARRAY_LENGTH(names); i++)
+        CHECK_EQ(mkdir(test_path(dir, names[i]), 0700), 0);
+    CHECK_EQ(torc_directory_list(&d, 0, &list), 0);
+    size_t position = 0;
+    int count = 0;
+    while (torc_directory_list_next(&list, &position, &entry)) {
+        CHECK(strcmp(entry.name, ".") != 0 && strcmp(entry.name, "..") != 0);
+        CHECK(entry.type == TORC_ENTRY_DIRECTORY || entry.type == TORC_ENTRY_UNKNOWN);
+        count++;
+    }
+    CHECK_EQ(count, TORC_ARRAY_LENGTH(names));
+    torc_directory_list_free(&list);
+    torc_directory_close(&d);
+    return 0;
+}
+TEST(dma_directory, leaves_out_two_names_and_no_more)
+{
+    test_in_directories(lists_hidden);
+}
+
 static int reads_on(void *arg)
 {
     struct test_dir *dir = arg;

@@ -168,6 +168,45 @@ TEST(dma_file, open_refuses_options_that_contradict_each_other)
     test_in_directories(contradictions);
 }
 
+static int descriptor_zero(void *arg)
+{
+    struct test_dir *dir = arg;
+    struct torc_file f;
+    int saved = dup(0);
+    CHECK(saved >= 0);
+    make_file(test_path(dir, "f"), 10);
+    close(0);
+    CHECK_EQ(torc_file_open(&f, test_path(dir, "f"), NULL), 0);
+    CHECK_EQ(f.fd, 0);
+    CHECK_EQ(torc_file_read_at(&f, in, 10, 0), 10);
+    torc_file_close(&f);
+    CHECK_EQ(fcntl(0, F_GETFD), -1);
+    CHECK_EQ(dup2(saved, 0), 0);
+    close(saved);
+    return 0;
+}
+TEST(dma_file, descriptor_zero_is_as_good_as_any)
+{
+    test_in_directory(NULL, descriptor_zero, test_disk());
+}
+
+static int slots_return(void *arg)
+{
+    struct test_dir *dir = arg;
+    struct torc_file f;
+    const char *path = test_path(dir, "f");
+    make_file(path, 10);
+    for (int i = 0; i < 1100; i++) { /* more than the ring has slots */
+        CHECK_EQ(torc_file_open(&f, path, &(struct torc_file_options){.fixed_slot = true}), 0);
+        torc_file_close(&f);
+    }
+    return 0;
+}
+TEST(dma_file, closing_gives_the_slot_back)
+{
+    test_in_directory(NULL, slots_return, test_disk());
+}
+
 static int relative(void *arg)
 {
     struct test_dir *dir = arg;
@@ -230,6 +269,9 @@ static int adopts(void *arg)
     CHECK_EQ(torc_file_adopt(&f, fd, NULL), -EBADF);
     fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK_EQ(torc_file_adopt(&f, fd, NULL), -EISDIR);
+    CHECK_EQ(torc_file_adopt(&f, fd, &(struct torc_file_options){.write_flags = 1}), -EINVAL);
+    CHECK_EQ(torc_file_adopt(&f, fd, &(struct torc_file_options){.poll = (enum torc_poll)3}),
+             -EINVAL);
     CHECK_EQ(close(fd), 0); /* still ours */
     return 0;
 }
@@ -330,6 +372,8 @@ static int vectored(void *arg)
         CHECK_EQ(memcmp(in + 2 * BLOCK, out, 2 * BLOCK), 0);
         CHECK_EQ(memcmp(in, out + 20 * BLOCK, BLOCK), 0);
         CHECK_EQ(torc_file_readv_at(&f, pieces, 1025, 0), -EINVAL);
+        struct torc_transfer both = {.memory = in, .pieces = pieces, .piece_count = 1};
+        CHECK_EQ(torc_file_read(&f, &both), -EINVAL);
         ssize_t unaligned = torc_file_readv_at(
             &f, (struct iovec[]){{in, BLOCK}, {in + BLOCK + 1, BLOCK}}, 2, BLOCK);
         CHECK_EQ(unaligned, direct ? -EINVAL : 2 * BLOCK);
@@ -629,12 +673,36 @@ static int fills_the_disk(void *arg)
     }
     return 0;
 }
+
+static bool write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
+/* A mount namespace of this process's own; with a user namespace where one must be root for that. */
+static bool enter_namespace(void)
+{
+    char uid_map[32], gid_map[32];
+    snprintf(uid_map, sizeof uid_map, "0 %u 1", getuid());
+    snprintf(gid_map, sizeof gid_map, "0 %u 1", getgid());
+    if (unshare(CLONE_NEWNS) != 0 &&
+        (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_text("/proc/self/setgroups", "deny") ||
+         !write_text("/proc/self/uid_map", uid_map) || !write_text("/proc/self/gid_map", gid_map)))
+        return false;
+    /* or the mount would be seen outside */
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
 TEST(dma_file, a_full_disk_is_reported_and_survived)
 {
     struct test_dir dir;
     fill_pattern(47);
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
-        TEST_SKIP("no user and mount namespaces for a small file system");
+    if (!enter_namespace())
+        TEST_SKIP("no namespace to mount a small file system in");
     test_dir_make(&dir, "/tmp");
     if (mount("none", dir.path, "tmpfs", 0, "size=128k,mode=0777") != 0) {
         rmdir(dir.path);
@@ -728,6 +796,10 @@ static int copies(void *arg)
     CHECK_EQ(torc_file_copy(&from, sizeof out - 10, &to, 0, 1 << 30), 10);
     CHECK_EQ(torc_file_copy(&from, sizeof out, &to, 0, 100), 0);
     CHECK_EQ(torc_file_copy(&to, 0, &from, 0, 100), -EBADF);
+    CHECK_EQ(torc_file_truncate(&to, 0), 0);
+    CHECK_EQ(truncate(test_path(dir, "from"), 40 << 20), 0); /* several turns of the pool */
+    CHECK_EQ(torc_file_copy(&from, 0, &to, 0, 40 << 20), 40 << 20);
+    CHECK_EQ(torc_file_size(&to), 40 << 20);
     CHECK_EQ(torc_file_copy(&to, 0, &to, 10, 100), -EINVAL);
     CHECK_EQ(torc_file_copy(&from, UINT64_MAX, &to, 10, 100), -EINVAL);
     torc_file_close(&from);

@@ -184,6 +184,36 @@ TEST(blocking, a_hundred_jobs_share_four_threads)
     fault_kernel_check_clean(&fault);
 }
 
+/* Two jobs at the same time, both ended, and again. */
+static int two_at_a_time(void *arg)
+{
+    (void)arg;
+    for (int round = 0; round < 4; round++) {
+        struct held held[2];
+        struct torc_scope scope;
+        torc_scope_init(&scope);
+        for (int i = 0; i < 2; i++) {
+            held_init(&held[i]);
+            CHECK_EQ(torc_spawn(&scope, call_hold, &held[i]), 0);
+        }
+        for (int i = 0; i < 2; i++)
+            held_wait(&held[i]);
+        for (int i = 0; i < 2; i++)
+            sem_post(&held[i].let_go);
+        CHECK_EQ(torc_scope_join(&scope), 0);
+    }
+    return 0;
+}
+
+TEST(blocking, idle_threads_are_used_again)
+{
+    setup();
+    fault.fail_kinds = FAULT_THREAD;
+    fault.fail_nth = LONG_MAX;
+    CHECK_EQ(run(3, two_at_a_time, NULL), 0);
+    CHECK_EQ(fault.calls, 2);
+}
+
 static int order[8], order_count;
 
 static int note_order(void *arg)
@@ -399,9 +429,20 @@ TEST(blocking, a_cancelled_task_starts_no_job)
 
 static int sweep_main(void *arg)
 {
-    crowd.jobs_begun = 4;
-    int first = torc_blocking(answer, arg);
-    return first < 0 ? first : crowd_main(NULL);
+    int result = torc_blocking(answer, arg);
+    if (result < 0)
+        return result;
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    crowd.jobs_begun = 4; /* nobody meets */
+    int err = 0, spawned = 0;
+    while (spawned < JOBS && !err) {
+        err = torc_spawn(&scope, crowd_task, &crowd.ran[spawned]);
+        spawned += !err;
+    }
+    CHECK_EQ(torc_scope_join(&scope), 0);
+    CHECK_EQ(crowd.finished, spawned);
+    return err;
 }
 
 TEST(blocking, survives_any_call_failing)

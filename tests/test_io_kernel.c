@@ -317,6 +317,23 @@ TEST(kernel, enter_takes_the_cpu_asked_for_or_says_no)
     CHECK(CPU_EQUAL(&before, &after));
 }
 
+TEST(kernel, enter_stays_on_the_cpus_that_are_allowed)
+{
+    cpu_set_t before, one;
+    sched_getaffinity(0, sizeof before, &before);
+    if (CPU_COUNT(&before) < 2)
+        TEST_SKIP("one CPU");
+    int first = first_cpu(&before), last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET((size_t)last, &before))
+        last--;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)last, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    CHECK_EQ(kernel->thread_enter(NULL, first, know_nothing), -EINVAL);
+    CHECK_EQ(kernel->thread_enter(NULL, -1, know_nothing), last);
+    kernel->thread_leave(NULL);
+}
+
 static void enter_and_leave(void *arg)
 {
     struct sigaction action;

@@ -3,6 +3,7 @@
  * Signals: those of torc_run, and those that a task waits for. What ends the process is tried in a child.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -16,10 +17,20 @@
 static struct fault_kernel fault;
 static bool keep_signals;
 
+static int open_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
 static int run(torc_task_fn *main, void *arg)
 {
     struct torc_config config = {.kernel = &fault.kernel, .keep_signals = keep_signals};
-    return torc_run(&config, main, arg);
+    int before = open_descriptors(), result = torc_run(&config, main, arg);
+    CHECK_EQ(open_descriptors(), before);
+    return result;
 }
 
 /* As a shell starts a program, whatever the test runner has changed. */
@@ -81,10 +92,16 @@ TEST(signals, the_first_signal_cancels_the_main_task)
     fault_kernel_check_clean(&fault);
 }
 
-/* Cleans up for a minute after the first signal: the user does not want to wait. */
+static void swallow(int number)
+{
+    (void)number;
+}
+
+/* Cleans up for a minute after the first signal: the user does not want to wait, and no handler is in the way. */
 static int slow_to_end(void *arg)
 {
     (void)arg;
+    signal(SIGINT, swallow);
     kill(getpid(), SIGTERM);
     if (torc_sleep(60 * TORC_SEC) != -ECANCELED)
         return 1;
@@ -228,6 +245,46 @@ TEST(signals, wake_a_task_that_sleeps)
 {
     setup();
     CHECK_EQ(run(wait_parked, NULL), 0);
+}
+
+static unsigned thefts;
+
+/* Another thread of the process takes the first signal between its announcement and our look. */
+static long steal_first(void *context, long number, const long arguments[6])
+{
+    long result = fault_call(context, number, arguments);
+    if (number == SYS_rt_sigtimedwait && result == SIGUSR1 && !thefts++)
+        return -EAGAIN;
+    return result;
+}
+
+static int wait_stolen(void *arg)
+{
+    (void)arg;
+    struct torc_signals signals;
+    struct torc_scope scope;
+    struct torc_task task;
+    CHECK_EQ(torc_signals_open(&signals, (int[]){SIGUSR1, SIGUSR2}, 2), 0);
+    torc_scope_init(&scope);
+    CHECK_EQ(
+        torc_spawn_with(&scope, &(struct torc_task_options){.task = &task}, wait_one, &signals), 0);
+    raise(SIGUSR1);
+    while (!thefts)
+        CHECK_EQ(torc_sleep(0), 0);
+    CHECK_EQ(torc_sleep(TORC_MS), 0);
+    CHECK(!torc_task_is_done(&task));
+    raise(SIGUSR2);
+    CHECK_EQ(torc_scope_join(&scope), 0);
+    CHECK_EQ(torc_task_join(&task), SIGUSR2);
+    torc_signals_close(&signals);
+    return 0;
+}
+
+TEST(signals, one_that_another_took_first_is_waited_for_again)
+{
+    setup();
+    fault.kernel.call = steal_first;
+    CHECK_EQ(run(wait_stolen, NULL), 0);
 }
 
 static int wait_interrupted(void *arg)

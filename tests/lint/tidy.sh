@@ -12,7 +12,7 @@ for tool in clang-tidy-$judge clang-tidy; do
         'bench/micro*.c' 'docs/examples/*.c'
     files "$@" |
         xargs -r -n 1 -P "$(nproc)" "$tool" --quiet 2>/dev/null \
-            --extra-arg=-std=c17 -D_GNU_SOURCE --extra-arg=-I. --extra-arg=-DTORC_TEST_SMALL |
+            --extra-arg=-std=c17 --extra-arg=-D_GNU_SOURCE --extra-arg=-I. --extra-arg=-DTORC_TEST_SMALL |
         grep -E ': (warning|error):' | sed "s|^$PWD/||" | sort -u | verdict tidy
     exit
 done

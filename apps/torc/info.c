@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `torc info`: looks at everything first, prints then. Exit status 0 also on a machine without io_uring or without
+ * disks: saying so is its job.
+ */
+#include "apps/torc/info.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <torc.h>
+#include <unistd.h>
+
+#include "apps/torc/commands.h"
+
+enum { WIDTH_DEFAULT = 100, WIDTH_MIN = 60 };
+
+static const char HELP[] =
+    "torc info: what this machine offers to torc, what is missing, and what mends it\n\n"
+    "usage: torc info [--all] [--json]\n\n"
+    "  --all     every operation, feature and flag with the kernel that brought it, every\n"
+    "            detail of every block device\n"
+    "  --json    all of that as one JSON document\n"
+    "  --help    this page\n\n"
+    "examples:\n"
+    "  torc info                                          one screen\n"
+    "  torc info --json | jq '.missing[].mend'            the commands that would help\n"
+    "  torc info --json | jq -r '.io_uring.rung.name'     how the ring is set up\n"
+    "  torc info --json | jq '.devices[] | {name, scheduler, queue_depth}'\n";
+
+struct options {
+    bool all, json, help;
+};
+
+static bool parse(int argc, char **argv, struct options *options)
+{
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--all") || !strcmp(argv[i], "-a")) {
+            options->all = true;
+        } else if (!strcmp(argv[i], "--json")) {
+            options->json = true;
+        } else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            options->help = true;
+        } else {
+            fprintf(stderr,
+                    "torc info: no option is called \"%s\"; `torc info --help` lists them\n",
+                    argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct info_style style_of(FILE *out, bool all)
+{
+    struct info_style style = {.all = all, .width = WIDTH_DEFAULT};
+    const char *no_colour = getenv("NO_COLOR");
+    struct winsize window;
+    if (!isatty(fileno(out)))
+        return style;
+    style.colour = !no_colour || !no_colour[0];
+    if (!ioctl(fileno(out), TIOCGWINSZ, &window) && window.ws_col >= WIDTH_MIN)
+        style.width = window.ws_col;
+    return style;
+}
+
+int torc_info_main(int argc, char **argv)
+{
+    static const char HERE[] = "";
+    struct options options = {0};
+    if (!parse(argc, argv, &options))
+        return 1;
+    if (options.help) {
+        fputs(HELP, stdout);
+        return 0;
+    }
+    static struct info info;
+    static struct torc_ring_info ring;
+    int err = torc_ring_info(NULL, &ring);
+    (void)err; /* it is in the report */
+    info.ring = &ring;
+    info_machine_find(&info.machine, HERE);
+    info_limits_find(&info.limits, HERE);
+    if (!info_devices_find(&info.devices, HERE)) {
+        fputs("torc info: out of memory\n", stderr);
+        return 1;
+    }
+    info_hints_find(&info);
+    struct info_style style = style_of(stdout, options.all);
+    if (options.json)
+        info_print_json(&info, stdout);
+    else
+        info_print_text(&info, &style, stdout);
+    info_devices_free(&info.devices);
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "torc info: the report can't be written: %s\n", strerror(errno));
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,302 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# `torc bench` as its user meets it: refusals, each one clear line with nothing run; reports that fio's
+# readers can read. TORC names the program. Works without privileges; what needs more says so and skips.
+set -u
+torc=${TORC:-$B/torc}
+here=$(dirname "$0")
+dir=${TMPDIR:-/tmp}/torc-cli-bench.$$
+mkdir -p "$dir" || exit 1
+finish() {
+    [ -z "${loop:-}" ] || losetup -d "$loop" 2>/dev/null
+    rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+failed=0
+
+ok() { echo "ok bench_$1"; }
+bad() {
+    echo "not ok bench_$1 $2"
+    failed=1
+}
+skip() { echo "skip bench_$1 $2"; }
+
+# refuses NAME WANTED arguments…: exit 1, WANTED among the words of exactly one line on standard error,
+# nothing on standard output, and no file made.
+refuses() {
+    name=$1 wanted=$2
+    shift 2
+    (cd "$dir" && "$torc" bench "$@") >"$dir/out" 2>"$dir/err" </dev/null
+    code=$?
+    if [ $code -ne 1 ]; then
+        bad "$name" "exit code $code: $(head -1 "$dir/err")"
+    elif ! grep -qF -- "$wanted" "$dir/err"; then
+        bad "$name" "said: $(head -1 "$dir/err")"
+    elif [ "$(wc -l <"$dir/err")" -ne 1 ]; then
+        bad "$name" "more than one line: $(tr '\n' ';' <"$dir/err")"
+    elif [ -s "$dir/out" ]; then
+        bad "$name" "wrote to standard output"
+    else
+        ok "$name"
+    fi
+}
+
+# same NAME GOT WANTED
+same() {
+    if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "is \"$2\", not \"$3\""; fi
+}
+
+case $torc in /*) ;; *) torc=$PWD/$torc ;; esac
+case $here in /*) ;; *) here=$PWD/$here ;; esac
+if [ ! -x "$torc" ]; then
+    bad program "no program at $torc"
+    exit 1
+fi
+
+# --- what is refused before anything is run
+refuses unknown_option '--iodepht: no such option; did you mean iodepth?' --name=a --iodepht=3
+refuses unsupported_option '--verify: torc bench does not support this option' --name=a --verify=md5
+refuses out_of_range '--iodepth=0: must be 1 to 32768' --name=a --iodepth=0
+refuses out_of_range_size '--size=99999p: out of range' --name=a --size=99999p
+refuses missing_job_file '/nowhere/job.fio: No such file' /nowhere/job.fio
+refuses no_job 'no job: name a job file'
+refuses no_size 'does not exist: say how large with size=1g' --name=a --filename="$dir/none"
+refuses missing_path "make the directory $dir/no first" --name=a --size=1m --filename="$dir/no/x"
+refuses directory_as_file 'is a directory: name a file in it' --name=a --size=1m --filename="$dir"
+refuses character_device 'neither a regular file nor a block device' --name=a --size=1m \
+    --filename=/dev/null
+refuses smaller_than_a_block 'less than one block' --name=a --size=1k --filename="$dir/x"
+refuses missing_output '--output=/nowhere/x' --name=a --size=1m --filename="$dir/x" --output=/nowhere/x
+refuses readonly_writer 'forbids that' --readonly --name=a --size=1m --rw=write --filename="$dir/x"
+refuses readonly_extension 'forbids to extend it' --readonly --name=a --size=1m --filename="$dir/x"
+printf '[a]\nrw=read\nfrobnicate=1\n' >"$dir/bad.fio"
+refuses job_file_line "bad.fio:3: frobnicate: no such option" "$dir/bad.fio"
+printf '[a]\nrw=read\n[b\n' >"$dir/bad.fio"
+refuses job_file_syntax "bad.fio:3: not a section" "$dir/bad.fio"
+rm -f "$dir/bad.fio" "$dir/out" "$dir/err"
+same nothing_was_made "$(ls -A "$dir")" ""
+
+# --- whole programs around it
+"$torc" bench --help >"$dir/out" 2>&1 && grep -q 'iodepth' "$dir/out" && grep -q examples "$dir/out"
+same help $? 0
+"$torc" bench --help=bs | head -1 >"$dir/out"
+same help_of_one_option "$(cat "$dir/out")" "bs, blocksize"
+"$torc" bench --parse-only --name=a --size=1m --filename="$dir/never" >"$dir/out" 2>&1
+same parse_only "$? $(ls "$dir")" "0 out"
+rm -f "$dir/out"
+
+# A machine without io_uring gets its refusal from the library; the rest of this file needs a ring.
+if ! "$torc" bench --name=probe --filename="$dir/probe" --size=64k >"$dir/out" 2>"$dir/err"; then
+    if grep -q io_uring "$dir/err"; then
+        skip runs "$(head -1 "$dir/err")"
+        exit $failed
+    fi
+    bad probe "$(head -1 "$dir/err")"
+    exit 1
+fi
+same lays_out_what_is_missing "$(wc -c <"$dir/probe" | tr -d ' ')" 65536
+"$torc" bench --name=big --filename="$dir/probe" --size=32k --rw=write >/dev/null 2>&1
+same keeps_the_tail_of_a_larger_file "$(wc -c <"$dir/probe" | tr -d ' ')" 65536
+cp "$dir/probe" "$dir/before"
+"$torc" bench --name=grow --filename="$dir/probe" --size=128k >/dev/null 2>&1
+head -c 65536 "$dir/probe" | cmp -s - "$dir/before"
+same extending_keeps_the_contents "$? $(wc -c <"$dir/probe" | tr -d ' ')" "0 131072"
+same layout_is_not_zeros "$(tail -c 4096 "$dir/probe" | tr -d '\0' | wc -c | awk '{ print ($1 > 4000) }')" 1
+# fails NAME WANTED arguments…: a run that starts and can't go on: exit 1, WANTED on standard error.
+fails() {
+    name=$1 wanted=$2
+    shift 2
+    "$torc" bench "$@" >"$dir/out" 2>"$dir/err"
+    code=$?
+    if [ $code -eq 1 ] && grep -qF -- "$wanted" "$dir/err"; then
+        ok "$name"
+    else
+        bad "$name" "exit code $code: $(head -1 "$dir/err")"
+    fi
+}
+fails unaligned_direct 'direct=1' --name=d --filename="$dir/probe" --size=64k --bs=1000 --direct=1
+fails polled_without_queues 'no poll queues' --name=h --filename="$dir/probe" --size=64k --hipri
+if unshare -r true 2>/dev/null; then
+    # A user namespace takes away the right to lock more than the limit.
+    (
+        ulimit -l 1024
+        unshare -r "$torc" bench --name=m --filename="$dir/probe" --size=64k --bs=64k --iodepth=16 \
+            --fixedbufs >"$dir/out" 2>"$dir/err"
+    )
+    same memory_lock_limit "$? $(grep -c 'raise .ulimit -l., or leave fixedbufs=1 out' "$dir/err")" "1 1"
+else
+    skip memory_lock_limit "no user namespaces"
+fi
+cp "$dir/probe" "$dir/cut"
+("$torc" bench --name=cut --filename="$dir/cut" --size=64k --time_based --runtime=60 >"$dir/out" \
+    2>"$dir/err"; echo $? >"$dir/code") &
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 0.2
+    grep -q Starting "$dir/out" && break
+done
+sleep 0.2
+: >"$dir/cut"
+wait $!
+same file_cut_meanwhile "$(cat "$dir/code") $(grep -c 'has the file been cut' "$dir/err") $(
+    grep -c 'err=61' "$dir/out")" "1 1 1"
+"$torc" bench --name=gone --filename="$dir/gone" --size=64k --unlink >/dev/null 2>&1
+same unlink_removes_what_it_made "$(ls "$dir" | grep -c gone)" 0
+"$torc" bench --name=kept --filename="$dir/before" --size=64k --unlink >/dev/null 2>&1
+same unlink_keeps_what_was_there "$(ls "$dir" | grep -c before)" 1
+
+# --- a full disk
+(
+    ulimit -f 64 2>/dev/null || exit 9 # blocks of 512 bytes: 32 KiB
+    "$torc" bench --name=full --filename="$dir/full" --size=1m >"$dir/out" 2>"$dir/err"
+)
+case $? in
+9) skip file_size_limit "the shell cannot set one" ;;
+1) grep -q 'limit on file sizes (ulimit -f)' "$dir/err" && [ ! -e "$dir/full" ]
+    same file_size_limit $? 0 ;;
+*) bad file_size_limit "was not refused" ;;
+esac
+if unshare -rm true 2>/dev/null; then
+    mkdir -p "$dir/small"
+    TORC_BENCH=$torc DIR=$dir unshare -rm sh -c '
+        mount -t tmpfs -o size=256k none "$DIR/small" || exit 9
+        "$TORC_BENCH" bench --name=f --filename="$DIR/small/f" --size=1m >"$DIR/out" 2>"$DIR/err"
+        code=$?
+        [ -e "$DIR/small/f" ] && exit 8
+        exit $code'
+    case $? in
+    9) skip full_disk "tmpfs cannot be mounted here" ;;
+    1) grep -q 'no space left: it needs 1 MiB more\|no space left: it needs 2 MiB more' "$dir/err"
+        same full_disk $? 0 ;;
+    *) bad full_disk "was not refused, or left a file: $(head -1 "$dir/err")" ;;
+    esac
+else
+    skip full_disk "no user namespaces"
+fi
+
+# --- reports
+if command -v jq >/dev/null; then
+    "$torc" bench --name='q"uote' --filename="$dir/probe" --size=128k --rw=randread --iodepth=4 \
+        --output-format=json >"$dir/json" 2>/dev/null
+    same json_is_all_of_stdout "$(jq -r '.jobs[0].jobname' "$dir/json" 2>&1)" 'q"uote'
+    same json_counts "$(jq -c '.jobs[0].read|[.total_ios,.io_bytes,.clat_ns.N,.lat_ns.N,.slat_ns.N]' \
+        "$dir/json")" '[32,131072,32,32,32]'
+    same json_levels_are_whole "$(jq '[.jobs[0].iodepth_level[]]|add|round' "$dir/json")" 100
+    same json_latency_order "$(jq '.jobs[0].read|.slat_ns.mean + .clat_ns.mean - .lat_ns.mean|fabs < 1' \
+        "$dir/json")" true
+    "$torc" bench --name=b --filename="$dir/probe" --size=128k --output-format=json+ \
+        --output="$dir/json" >"$dir/out" 2>/dev/null
+    same bins_add_up "$(jq '[.jobs[0].read.clat_ns.bins[]]|add' "$dir/json") $(wc -c <"$dir/out")" \
+        "32 0"
+    "$torc" bench --name=s --filename="$dir/probe" --size=128k --rw=randrw --rwmixread=50 --fsync=4 \
+        --output-format=json 2>/dev/null >"$dir/json"
+    same syncs_follow_writes "$(jq '.jobs[0]|.sync.total_ios == (.write.total_ios / 4|floor)
+        and .read.total_ios + .write.total_ios == 32' "$dir/json")" true
+    "$torc" bench --name=n --filename="$dir/probe" --size=128k --number_ios=7 --loops=3 \
+        --output-format=json 2>/dev/null | jq '.jobs[0].read.total_ios' >"$dir/out"
+    same number_ios "$(cat "$dir/out")" 7
+    "$torc" bench --name=l --filename="$dir/probe" --size=128k --loops=3 --bs=8k \
+        --output-format=json 2>/dev/null | jq '.jobs[0].read.total_ios' >"$dir/out"
+    same loops "$(cat "$dir/out")" 48
+    "$torc" bench --name=t --filename="$dir/probe" --size=128k --time_based --runtime=300ms \
+        --ramp_time=100ms --output-format=json 2>/dev/null |
+        jq '.jobs[0].read.runtime|. >= 300 and . < 5000' >"$dir/out"
+    same runtime "$(cat "$dir/out")" true
+    "$torc" bench --name=i --filename="$dir/probe" --size=128k --time_based --runtime=60 \
+        --output-format=json >"$dir/json" 2>/dev/null &
+    # Waits until it is at work: the program has its ring then.
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        sleep 0.2
+        ls -l "/proc/$!/fd" 2>/dev/null | grep -q probe && break
+    done
+    kill -INT $!
+    wait $!
+    same interrupt_still_reports "$? $(jq '.jobs[0].read.total_ios > 0' "$dir/json" 2>&1)" "0 true"
+else
+    skip json "no jq"
+fi
+"$torc" bench --name=text --filename="$dir/probe" --size=128k >"$dir/out" 2>/dev/null
+grep -qE '^  read: IOPS=[0-9.]+k?, BW=.*\(128KiB/[0-9]+msec\)$' "$dir/out" &&
+    grep -qE '^     issued rwts: total=32,0,0,0 short=0,0,0,0 dropped=0,0,0,0$' "$dir/out" &&
+    grep -qE '^Run status group 0 \(all jobs\):$' "$dir/out"
+same text_has_fios_lines $? 0
+"$torc" bench --name=p --filename="$dir/probe" --size=128k --time_based --runtime=1500ms \
+    --eta=always >/dev/null 2>"$dir/err"
+tr '\r' '\n' <"$dir/err" | grep -qE 'torc bench: p: [0-9.]+[kM]? IOPS, [0-9.]+ ?[KMG]?i?B/s, [0-9]+ s left'
+same progress_line $? 0
+
+# --- the same job files, read by fio: the same fields of the same types
+fields() {
+    jq -r 'paths(type != "object" and type != "array") as $p |
+        ($p | map(tostring) | join("/")) + " " + (getpath($p) | type)' "$1" | sort -u
+}
+# Newer than fio 3.33, or our own.
+ours='^(torc/(version|engine) string|jobs/[0-9]+/job_start number|disk_util/[0-9]+/(read|write)_sectors number)$'
+if command -v fio >/dev/null && command -v jq >/dev/null; then
+    for job in "$here"/jobs/*.fio; do
+        name=same_fields_$(basename "$job" .fio)
+        for tool in fio torc; do
+            rm -rf "$dir/scratch" && mkdir "$dir/scratch"
+            command=$tool
+            [ $tool = torc ] && command="$torc bench"
+            # shellcheck disable=SC2086
+            (cd "$dir" && TORC_SCRATCH=$dir/scratch $command --output-format=json \
+                --output="$dir/$tool.json" "$job") >"$dir/out" 2>&1 || echo failed >"$dir/$tool.json"
+            fields "$dir/$tool.json" 2>&1 | grep -vE "$ours" >"$dir/$tool.fields"
+        done
+        if cmp -s "$dir/fio.fields" "$dir/torc.fields" && [ -s "$dir/torc.fields" ]; then
+            ok "$name"
+        else
+            bad "$name" "$(diff "$dir/fio.fields" "$dir/torc.fields" | grep '^[<>]' | head -3 | tr '\n' ';')"
+        fi
+        same "same_options_$(basename "$job" .fio)" \
+            "$(jq -cS '[.jobs[]|.jobname,.groupid,."job options"]' "$dir/torc.json")" \
+            "$(jq -cS '[.jobs[]|.jobname,.groupid,."job options"]' "$dir/fio.json")"
+    done
+else
+    skip same_fields "no fio or no jq"
+fi
+
+# --- devices in use are not written, with or without the right to
+disk=$(findmnt -no SOURCE / 2>/dev/null | sed 's/\[.*//')
+if [ -b "$disk" ]; then
+    refuses mounted_device "$disk is mounted on /" --name=w --filename="$disk" --rw=write --number_ios=1
+    refuses given_up_by_another_name "--i-will-lose-data=$disk" --name=w --filename="$disk" \
+        --rw=randrw --number_ios=1 --i-will-lose-data=/dev/null
+    whole=/dev/$(lsblk -no PKNAME "$disk" 2>/dev/null | head -1)
+    if [ -b "$whole" ]; then
+        refuses disk_with_partitions "has partitions" --name=w --filename="$whole" --rw=write
+    else
+        skip disk_with_partitions "the root file system is on a whole disk"
+    fi
+else
+    skip mounted_device "the root file system is on no block device"
+fi
+
+# Loop devices show the rest; they need the right to make one, and nothing but a scratch file is at risk.
+head -c 8388608 /dev/zero >"$dir/image"
+loop=$(losetup -f --show "$dir/image" 2>/dev/null) || loop=
+if [ -n "$loop" ]; then
+    "$torc" bench --name=w --filename="$loop" --rw=write --bs=64k >"$dir/out" 2>"$dir/err"
+    same empty_device_is_written "$?" 0
+    head -c 8388608 /dev/zero >"$dir/image"
+    if mkswap "$loop" >/dev/null 2>&1; then
+        refuses device_with_signature "carries data: swap" --name=w --filename="$loop" --rw=write
+        "$torc" bench --name=w --filename="$loop" --rw=write --bs=64k --number_ios=1 \
+            --i-will-lose-data="$loop" >"$dir/out" 2>"$dir/err"
+        same given_up_device_is_written "$?" 0
+    else
+        skip device_with_signature "no mkswap"
+    fi
+    head -c 8388608 /dev/zero >"$dir/image"
+    if printf 'label: gpt\n' | sfdisk -q "$loop" >/dev/null 2>&1; then
+        refuses device_with_partition_table "partition table: gpt" --name=w --filename="$loop" --rw=write
+    else
+        skip device_with_partition_table "no sfdisk"
+    fi
+    "$torc" bench --name=r --filename="$loop" --bs=64k >/dev/null 2>&1
+    same device_in_use_may_be_read "$?" 0
+else
+    skip loop_devices "none can be made here"
+fi
+exit $failed
