@@ -927,7 +927,7 @@ static int nop_polled(void *arg)
         struct io_uring_sqe *sqe;
         CHECK_EQ(torci_op_begin_on(ring, &op, &sqe), 0);
         io_uring_prep_nop(sqe);
-        CHECK_EQ(torci_op_wait_on(ring, &op), 0);
+        CHECK_EQ(torc_op_wait(&op), 0);
     }
     return 0;
 }
@@ -952,7 +952,7 @@ static int use_polled_ring(void *arg)
     torc_deadline_enter(&deadline, 100 * TORC_US);
     CHECK_EQ(torci_op_begin_on(ring, &op, &sqe), 0);
     io_uring_prep_timeout(sqe, &after, 0, 0);
-    CHECK_EQ(torci_op_wait_on(ring, &op), -ETIME);
+    CHECK_EQ(torc_op_wait(&op), -ETIME);
     CHECK(torc_deadline_leave(&deadline));
     CHECK_EQ(torci_op_start_on(ring, &lone.op, ring_op_done, &sqe), 0);
     io_uring_prep_timeout(sqe, &after, 0, 0);
