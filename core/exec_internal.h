@@ -206,7 +206,7 @@ static inline uint64_t torci_ticks(void)
 static inline uint64_t torci_host_now_ns(const struct torci_host *host)
 {
     if (TORC_UNLIKELY(!host->tick_mult))
-        return host->now_ns(host->context);
+        return host->now_ns(host->context) + host->tick_base_ns;
     __extension__ typedef unsigned __int128 wide;
     return host->tick_base_ns +
            (uint64_t)(((wide)(torci_ticks() - host->tick_base) * host->tick_mult) >>

@@ -16,7 +16,8 @@ struct torci_host {
     uint64_t (*now_ns)(void *context);
 
     /* The clock as a counter that the CPU reads itself: ns = tick_base_ns + ((ticks - tick_base) * tick_mult
-     * >> tick_shift), on the same time line as now_ns. tick_mult is 0 where there is no such counter or time is simulated; now_ns is asked instead. */
+     * >> tick_shift), on the same time line as now_ns. tick_mult is 0 where there is no such counter or time is simulated;
+     * now_ns is asked instead, and tick_base_ns is how far ahead of it the time is that has been read already. */
     uint64_t tick_base_ns, tick_base;
     uint32_t tick_mult, tick_shift;
 

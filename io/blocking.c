@@ -80,8 +80,13 @@ static void worker_main(void *arg)
     struct torci_worker *worker = arg;
     while (worker_wait(worker) == WORKER_JOB) {
         struct torci_job *job = worker->job;
-        /* RELAXED: the executor speaks again after it has reaped the job, which orders this before */
-        __atomic_store_n(&worker->state, WORKER_EMPTY, __ATOMIC_RELAXED);
+        uint32_t state = WORKER_JOB;
+        /* It fails when a broken ring has ended the executor in mid-flight: that is the one time when WORKER_QUIT does
+         * not wait for the job, and a store would lose it. RELAXED: otherwise the executor speaks again after it has
+         * reaped the job, which orders this before. */
+        if (!__atomic_compare_exchange_n(&worker->state, &state, WORKER_EMPTY, false,
+                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            continue;
         job->result = job->fn(job->arg);
         job_done(job, worker->io);
     }

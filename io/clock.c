@@ -111,6 +111,7 @@ void torci_clock_tune(struct torci_clock *clock, struct torci_host *host)
     }
     if (ours > now.ns + TORCI_CLOCK_LOST_NS) {
         host->tick_mult = 0;
+        host->tick_base_ns = ours - now.ns;
         clock->due_ns = UINT64_MAX;
         host->report(host->context, "the CPU's time-stamp counter jumped ahead of the clock: torc "
                                     "reads the kernel's clock from here on");

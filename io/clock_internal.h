@@ -5,8 +5,9 @@
  * us at 100 ms and 18 ms an hour. So the executor measures again, at first after 16 ms, then at longer and longer
  * intervals up to a second: over 128 ms the error is below 0.1 ppm. One measurement costs about a microsecond.
  *
- * What the executor reads never goes back: being late is mended at once, being early by running slower for a while.
- * The one exception is a counter that left the clock by more than a jump can explain: it is dropped for now_ns().
+ * What the executor reads never goes back: being late is mended at once, being early by running slower for a while. A
+ * counter that is further ahead than can be mended so is dropped for now_ns(), to which what it was ahead is added for
+ * good: timers are set by this clock alone, and the ring's timeouts are relative.
  *
  * One owner: the executor whose table it is. No system calls of its own: a clock is what host->now_ns says.
  */

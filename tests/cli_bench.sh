@@ -145,6 +145,35 @@ same unlink_removes_what_it_made "$(ls "$dir" | grep -c gone)" 0
 "$torc" bench --name=kept --filename="$dir/before" --size=64k --unlink >/dev/null 2>&1
 same unlink_keeps_what_was_there "$(ls "$dir" | grep -c before)" 1
 
+# --- what can't begin leaves nothing behind
+echo earlier >"$dir/report"
+(cd "$dir" && "$torc" bench --name=new --size=64k --bs=1000 --direct=1 --output=report) >"$dir/out" 2>&1
+"$torc" bench --name=grow --filename="$dir/before" --size=128k --bs=1000 --direct=1 >"$dir/out" 2>&1
+same undone_when_it_cannot_begin "$(ls "$dir" | grep -c new) $(wc -c <"$dir/before")" "0 65536"
+if deny=${DENY:-$B/tests/deny_uring} && "$deny" EPERM true 2>/dev/null; then
+    "$deny" EPERM "$torc" bench --name=new --filename="$dir/new" --size=64k --output="$dir/none" \
+        >"$dir/out" 2>&1
+    same nothing_laid_out_without_ring "$(grep -c Laying "$dir/out") $(wc -l <"$dir/out") $(
+        ls "$dir" | grep -cE 'new|none')" "0 1 0"
+    "$deny" EPERM "$torc" bench --name=new --filename="$dir/probe" --output="$dir/report" >"$dir/out" 2>&1
+    same earlier_report_is_kept "$(cat "$dir/report")" earlier
+else
+    skip nothing_laid_out_without_ring "seccomp is not to be had"
+fi
+# A pipe holds it up in the middle: nobody reads the line that says so.
+mkfifo "$dir/pipe"
+exec 3<>"$dir/pipe"
+"$torc" bench --name=long --filename="$dir/long" --size=4g >/dev/null 2>"$dir/pipe" &
+head -1 <&3 >/dev/null
+kill -TERM $!
+wait $! 2>/dev/null
+same interrupted_layout_is_undone "$? $(ls "$dir" | grep -c long)" "143 0"
+exec 3>&-
+(cd "$dir" && cp before closed && "$torc" bench --name=c --filename=closed --size=128k >&- 2>&-)
+same closed_output_is_an_error $? 1
+head -c 65536 "$dir/closed" | cmp -s - "$dir/before"
+same closed_output_writes_into_no_file $? 0
+
 # --- a full disk
 (
     ulimit -f 64 2>/dev/null || exit 9 # blocks of 512 bytes: 32 KiB

@@ -4,11 +4,13 @@
  * one line on standard error explains. Nothing is run, created or written before all of the input has been checked.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "apps/torc/commands.h"
 #include "apps/torc/report.h"
@@ -86,11 +88,22 @@ struct session {
     struct bench_run run;
     struct bench_disks disks;
     FILE *out;
+    bool made_output;
     uint64_t began_ms;
 };
 
+static void announce(struct session *s)
+{
+    if (s->spec.format_normal)
+        bench_report_announce(&s->spec, ENGINE, s->out);
+}
+
 static int report(struct session *s)
 {
+    if (s->out != stdout) {
+        (void)!ftruncate(fileno(s->out), 0); /* of what is no file there is nothing to cut */
+        announce(s);
+    }
     struct bench_result *results = calloc(s->plan.instance_count, sizeof(*results));
     if (!results) {
         fputs("torc bench: no memory for the report\n", stderr);
@@ -115,14 +128,33 @@ static int report(struct session *s)
     return err;
 }
 
+/* What an earlier run has reported stays until this one has something to report. */
+static int open_output(struct session *s)
+{
+    const char *path = s->spec.output;
+    if (!path)
+        return 0;
+    s->made_output = access(path, F_OK) != 0;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    s->out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (s->out)
+        return 0;
+    int err = -errno;
+    if (fd >= 0)
+        close(fd);
+    return bench_fail(&s->spec, err, "--output=%s: %s", path, strerror(-err));
+}
+
 /* Everything that can refuse comes before anything that changes. */
 static int prepare(struct session *s)
 {
     int err = bench_plan_make(&s->plan, &s->spec);
     if (!err)
         err = bench_plan_check(&s->plan);
-    if (!err && s->spec.output && !(s->out = fopen(s->spec.output, "we")))
-        err = bench_fail(&s->spec, -errno, "--output=%s: %s", s->spec.output, strerror(errno));
+    if (!err)
+        err = open_output(s);
+    if (!err && (err = bench_run_try(&s->plan)))
+        return err;
     if (!err)
         err = bench_plan_lay_out(&s->plan);
     if (err)
@@ -130,21 +162,55 @@ static int prepare(struct session *s)
     return err;
 }
 
+static int measure(struct session *s)
+{
+    warn_differences(&s->spec);
+    bench_plan_warn(&s->plan);
+    if (s->out == stdout)
+        announce(s);
+    bench_disks_begin(&s->disks, &s->plan, clock_ms(CLOCK_MONOTONIC));
+    int err = bench_run(&s->run, &s->plan);
+    bench_disks_end(&s->disks, clock_ms(CLOCK_MONOTONIC));
+    int unwritten = s->run.began ? report(s) : 0;
+    bench_run_deinit(&s->run);
+    return err ? err : unwritten;
+}
+
+/* Nothing was measured: nothing is left behind. */
+static void leave_no_trace(struct session *s)
+{
+    bench_plan_undo(&s->plan);
+    if (s->made_output && s->out && unlink(s->spec.output))
+        fprintf(stderr, "torc bench: --output=%s: %s\n", s->spec.output, strerror(errno));
+}
+
+/* Blocks SIGINT and SIGTERM, unless they are ignored, so that what has been laid out can be taken back first. */
+static sigset_t hold_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    sigset_t held, before;
+    sigemptyset(&held);
+    for (unsigned i = 0; i < 2; i++) {
+        struct sigaction now;
+        if (!sigaction(numbers[i], NULL, &now) && now.sa_handler != SIG_IGN)
+            sigaddset(&held, numbers[i]);
+    }
+    sigprocmask(SIG_BLOCK, &held, &before);
+    return before;
+}
+
 static int run_session(struct session *s)
 {
     s->out = stdout;
+    sigset_t before = hold_signals();
     int err = prepare(s);
+    if (err)
+        leave_no_trace(s);
+    sigprocmask(SIG_SETMASK, &before, NULL); /* a signal that came meanwhile ends us here */
     if (!err) {
-        warn_differences(&s->spec);
-        bench_plan_warn(&s->plan);
-        if (s->spec.format_normal)
-            bench_report_announce(&s->spec, ENGINE, s->out);
-        bench_disks_begin(&s->disks, &s->plan, clock_ms(CLOCK_MONOTONIC));
-        err = bench_run(&s->run, &s->plan);
-        bench_disks_end(&s->disks, clock_ms(CLOCK_MONOTONIC));
-        int unwritten = s->run.began ? report(s) : 0;
-        err = err ? err : unwritten;
-        bench_run_deinit(&s->run);
+        err = measure(s);
+        if (!s->run.began)
+            leave_no_trace(s);
     }
     if (s->out && s->out != stdout && fclose(s->out) && !err) {
         fprintf(stderr, "torc bench: --output=%s: %s\n", s->spec.output, strerror(errno));

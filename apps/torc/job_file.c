@@ -206,7 +206,7 @@ static int read_lines(struct reader *r, FILE *file)
         if (err)
             return err;
     }
-    return ferror(file) ? bench_fail(r->spec, -EIO, "%s: can't be read", r->path) : 0;
+    return ferror(file) ? bench_fail(r->spec, -errno, "%s: %s", r->path, strerror(errno)) : 0;
 }
 
 static int read_file(struct reader *r, const char *path)

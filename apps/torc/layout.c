@@ -2,13 +2,14 @@
  *
  * Makes regular files as long as the jobs need, as fio does: what is going to be read is written with data that does
  * not compress, so that reads reach the disk; for jobs that only write, space is reserved. What a file holds already
- * stays. If the disk fills up, the file is put back to what it was.
+ * stays.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,13 @@ static int write_all(int fd, const char *data, size_t length, uint64_t offset)
     return 0;
 }
 
+static bool is_interrupted(void)
+{
+    sigset_t pending;
+    return !sigpending(&pending) &&
+           (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
+}
+
 static int fill(int fd, uint64_t from, uint64_t to)
 {
     uint64_t *words = malloc(LAYOUT_BLOCK), state = from ^ to;
@@ -47,7 +55,7 @@ static int fill(int fd, uint64_t from, uint64_t to)
         for (size_t i = 0; i < LAYOUT_BLOCK / sizeof(*words); i++)
             words[i] = bench_random(&state);
         size_t length = to - from < LAYOUT_BLOCK ? (size_t)(to - from) : LAYOUT_BLOCK;
-        err = write_all(fd, (const char *)words, length, from);
+        err = is_interrupted() ? -EINTR : write_all(fd, (const char *)words, length, from);
         from += length;
     }
     free(words);
@@ -65,14 +73,11 @@ static int reserve(int fd, uint64_t from, uint64_t to)
 
 static int fail_extend(struct bench_spec *spec, const struct bench_target *target, int err)
 {
-    struct statvfs fs;
-    uint64_t more = target->needed_bytes - target->size_bytes;
-    if (err == -ENOSPC && !statvfs(target->path, &fs))
-        return bench_fail(
-            spec, err,
-            "%s: no space left: it needs %" PRIu64 " MiB more, the file system has %" PRIu64
-            " MiB: lower size, or name a file elsewhere",
-            target->path, (more >> 20) + 1, (uint64_t)fs.f_bavail * fs.f_frsize >> 20);
+    if (err == -EINTR)
+        return bench_fail(spec, err, "interrupted while %s was laid out", target->path);
+    if (err == -ENOSPC)
+        return bench_fail(spec, err, "%s: no space left: lower size, or name a file elsewhere",
+                          target->path);
     if (err == -EFBIG)
         return bench_fail(spec, err,
                           "%s: %" PRIu64
@@ -82,24 +87,32 @@ static int fail_extend(struct bench_spec *spec, const struct bench_target *targe
     return bench_fail(spec, err, "%s can't be extended: %s", target->path, strerror(-err));
 }
 
+/* To find out by filling the disk would take long, and leave others without space meanwhile. */
+static int check_space(struct bench_spec *spec, const struct bench_target *target, int fd)
+{
+    struct statvfs fs;
+    uint64_t more = target->needed_bytes - target->size_bytes;
+    if (fstatvfs(fd, &fs) || !fs.f_blocks || !fs.f_frsize || more / fs.f_frsize < fs.f_bfree)
+        return 0;
+    return bench_fail(spec, -ENOSPC,
+                      "%s: no space left: it needs %" PRIu64
+                      " MiB more, the file system has %" PRIu64
+                      " MiB: lower size, or name a file elsewhere",
+                      target->path, (more >> 20) + 1, (uint64_t)fs.f_bfree * fs.f_frsize >> 20);
+}
+
 static int extend(struct bench_spec *spec, struct bench_target *target, int fd)
 {
+    int err = check_space(spec, target, fd);
+    if (err)
+        return err;
     fprintf(stderr, "%s: Laying out IO file (1 file / %" PRIu64 "MiB)\n", target->first_job,
             target->needed_bytes >> 20);
-    int err = (target->wants_data ? fill : reserve)(fd, target->size_bytes, target->needed_bytes);
+    target->extended = true;
+    err = (target->wants_data ? fill : reserve)(fd, target->size_bytes, target->needed_bytes);
     if (!err && fsync(fd))
         err = -errno;
-    if (err) {
-        if (!target->created && ftruncate(fd, (off_t)target->size_bytes))
-            fprintf(stderr, "torc bench: %s can't be cut back to its %" PRIu64 " bytes: %s\n",
-                    target->path, target->size_bytes, strerror(errno));
-        fail_extend(spec, target, err);
-        if (target->created && !unlink(target->path))
-            target->created = false;
-        return err;
-    }
-    target->size_bytes = target->needed_bytes;
-    return 0;
+    return err ? fail_extend(spec, target, err) : 0;
 }
 
 static int fail_create(struct bench_spec *spec, const struct bench_target *target, int err)
@@ -138,6 +151,16 @@ int bench_plan_lay_out(struct bench_plan *plan)
             return err;
     }
     return 0;
+}
+
+void bench_plan_undo(struct bench_plan *plan)
+{
+    for (struct bench_target *t = plan->targets; t; t = t->next) {
+        if (t->created ? unlink(t->path) : t->extended && truncate(t->path, (off_t)t->size_bytes))
+            fprintf(stderr, "torc bench: %s can't be put back to what it was: %s\n", t->path,
+                    strerror(errno));
+        t->created = t->extended = false;
+    }
 }
 
 /* How many of the bytes [0, LENGTH) of FD the disk has never seen, holes included; 0 too when that can't be told. */

@@ -3,6 +3,8 @@
  * The program `torc`: finds the subcommand and hands over. It knows the commands by name and one line each; what they
  * do, their options and their help are their own.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,7 +78,7 @@ static int version_main(int argc, char **argv)
     return 0;
 }
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
     if (argc < 2) {
         print_help(stdout);
@@ -88,4 +90,24 @@ int main(int argc, char **argv)
         return 1;
     }
     return command->main(argc - 1, argv + 1);
+}
+
+/* Where one of the three is closed, the next file that is opened would take its place, and messages would be written
+ * into the very file that is being measured. What is opened here instead takes none: writing to it is an error. */
+static void hold_standard_files(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd ? O_RDONLY : O_WRONLY);
+}
+
+int main(int argc, char **argv)
+{
+    hold_standard_files();
+    int status = run_command(argc, argv);
+    if ((fflush(stdout) || ferror(stdout)) && !status) {
+        fprintf(stderr, "torc: standard output can't be written: %s\n", strerror(errno));
+        return 1;
+    }
+    return status;
 }

@@ -8,7 +8,8 @@
  *     bench_plan_lay_out  creates and extends regular files                   layout.c
  *     bench_plan_warn     says when reads will not reach the disk             layout.c
  *
- * Regular files are only ever created or extended, never cut. Memory comes from the spec's arena.
+ * Regular files are only ever created or extended, never cut; if the run can't begin after all, bench_plan_undo takes
+ * that back. Memory comes from the spec's arena.
  */
 #ifndef TORC_APPS_PLAN_H
 #define TORC_APPS_PLAN_H
@@ -22,11 +23,11 @@ struct bench_target {
     const char *path;
     const char *first_job; /* that named it, for messages */
     struct bench_target *next;
-    uint64_t size_bytes;   /* now */
+    uint64_t size_bytes;   /* as it was found */
     uint64_t needed_bytes; /* for all jobs */
     dev_t device;          /* block device: its own number; file: that of the file system */
     int claim; /* descriptor that keeps others from a device that is written; -1: none */
-    bool is_device, exists, created;
+    bool is_device, exists, created, extended;
     bool is_read, is_written;
     bool wants_data; /* must be filled before it is used */
     bool unlink;
@@ -53,7 +54,10 @@ struct bench_plan {
 /* Errors of all of these: a negative errno, and a line in spec->error that says what to do. */
 int bench_plan_make(struct bench_plan *plan, struct bench_spec *spec);
 int bench_plan_check(struct bench_plan *plan);
+/* -EINTR: SIGINT or SIGTERM, which the caller has blocked, is pending. */
 int bench_plan_lay_out(struct bench_plan *plan);
+/* Puts the files back to what they were before bench_plan_lay_out, of a run that has not begun. */
+void bench_plan_undo(struct bench_plan *plan);
 /* Prints to standard error; never fails. */
 void bench_plan_warn(const struct bench_plan *plan);
 /* Drops claims and removes what the run has created and was asked to remove. */

@@ -22,6 +22,8 @@ struct bench_run {
     int error;
 };
 
+/* Whether PLAN can have its ring; if not, one line has been said. */
+int bench_run_try(const struct bench_plan *plan);
 /* Runs all of PLAN. 0, or the first job's error (said already), or that of the executor (said already). RUN->stats
  * is filled in any case. */
 int bench_run(struct bench_run *run, const struct bench_plan *plan);
