@@ -12,7 +12,7 @@ here=$(dirname "$0")
 # A RAM disk's figures say nothing of a disk.
 for directory in "${1:-build}" "${TMPDIR:-/var/tmp}" /var/tmp; do
     [ -d "$directory" ] && [ -w "$directory" ] || continue
-    kind=$(stat -f -c %T "$directory" 2>/dev/null)
+    kind=$(df --output=fstype "$directory" 2>/dev/null | tail -n 1)
     case "$kind" in tmpfs | ramfs) ;; *) break ;; esac
 done
 case "$kind" in
