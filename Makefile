@@ -145,6 +145,7 @@ stress:
 	@$(SUBMAKE) $B/tests/test_stress
 	TORC_STRESS_ROUNDS=10000000 $B/tests/test_stress
 
+# ldconfig, or a program linked to the new library does not start; in a staging directory none does.
 install: lib $(if $(APP_OBJ),$B/torc)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $B/libtorc.a $(DESTDIR)$(PREFIX)/lib
@@ -154,6 +155,7 @@ install: lib $(if $(APP_OBJ),$B/torc)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' torc.pc.in \
 	 >$(DESTDIR)$(PREFIX)/lib/pkgconfig/torc.pc
 	$(if $(APP_OBJ),install -m 755 $B/torc $(DESTDIR)$(PREFIX)/bin)
+	@$(if $(DESTDIR),,ldconfig 2>/dev/null || :)
 
 uninstall:
 	cd $(DESTDIR)$(PREFIX) && rm -rf include/torc bin/torc lib/pkgconfig/torc.pc lib/libtorc.a \
