@@ -58,12 +58,17 @@ all: $(LIBS) $(if $(APP_OBJ),$B/torc) $(if $(MICRO),$B/torc-micro) $(EXAMPLE)
 lib: $(LIBS)
 tests: $(TESTS)
 
+# A first build says what is missing once, not once a file.
+PRESENT = $(if $(filter io,$(ROOMS)),$(CC) $(CPPFLAGS) $(CFLAGS) -include liburing.h -E -x c /dev/null \
+           >/dev/null 2>&1 || { echo "no $(CC) or no liburing.h: sh tests/setup.sh build installs both" >&2; \
+           exit 1; };)
+
 # Whatever was compiled with other flags is compiled again.
 $B/flags: OWN =
 $B/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' | cmp -s - $@ || \
-	 printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' >$@
+	@printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' | cmp -s - $@ || { $(PRESENT) \
+	 printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' >$@; }
 
 # The context switch must stay opaque to its callers' optimiser, so the library is never LTO; tasks
 # have small stacks, so its frames are bounded.
