@@ -51,11 +51,10 @@ static void deadline_passed(struct torci_timer *timer)
 int torc_task_check(void)
 {
     struct torci_fiber *self = torci_fiber_self();
-    struct torc_deadline *nearest =
-        self->deadline; /* at one mask depth, the innermost has the nearest limit */
-    if (!self->interrupt && nearest && nearest->mask_depth == self->mask_depth &&
-        torc_now_ns() >= nearest->when_ns) {
-        nearest->expired = true;
+    struct torc_deadline *innermost =
+        self->deadline; /* its limit is the nearest of its mask depth */
+    if (!self->interrupt && innermost && torc_now_ns() >= innermost->when_ns) {
+        innermost->expired = true;
         torci_fiber_refresh(self);
     }
     return self->interrupt;

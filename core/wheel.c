@@ -21,6 +21,7 @@ static struct torci_timer *timer_of(const struct torci_link *link)
 void torci_wheel_init(struct torci_wheel *wheel, uint64_t now_ns)
 {
     wheel->now_ns = now_ns;
+    wheel->next_ns = wheel->quiet_ns = 0;
     wheel->armed = 0;
     wheel->advancing = false;
     torci_link_init(&wheel->late);
@@ -50,6 +51,12 @@ static unsigned slot_of(uint64_t when_ns, unsigned level)
     return (unsigned)(when_ns >> (level * TORCI_WHEEL_BITS)) % TORCI_WHEEL_SLOTS;
 }
 
+/* When the slot of LEVEL begins that holds WHEN_NS. */
+static uint64_t slot_start(uint64_t when_ns, unsigned level)
+{
+    return when_ns & (UINT64_MAX << (level * TORCI_WHEEL_BITS));
+}
+
 /* Links an unlinked timer whose time is after the wheel's. */
 static void place(struct torci_wheel *wheel, struct torci_timer *timer)
 {
@@ -57,6 +64,9 @@ static void place(struct torci_wheel *wheel, struct torci_timer *timer)
     unsigned slot = slot_of(timer->when_ns, level);
     torci_list_push_back(&wheel->slots[level][slot], &timer->link);
     wheel->used[level] |= UINT64_C(1) << slot;
+    uint64_t start = slot_start(timer->when_ns, level);
+    if (start < wheel->quiet_ns)
+        wheel->quiet_ns = start;
 }
 
 /* Takes an armed timer out of whatever list it is in. */
@@ -67,6 +77,8 @@ static void remove_armed(struct torci_wheel *wheel, struct torci_timer *timer)
 
     torci_list_unlink(&timer->link);
     wheel->armed--;
+    if (timer->when_ns == wheel->next_ns)
+        wheel->next_ns = 0;
     /* The neighbour of a timer that was alone is its list's head. If that is one of the slots, the address tells which;
      * the timer need not carry it. */
     uintptr_t offset = (uintptr_t)head - (uintptr_t)wheel->slots;
@@ -82,10 +94,14 @@ void torci_wheel_arm(struct torci_wheel *wheel, struct torci_timer *timer, uint6
         remove_armed(wheel, timer);
     timer->when_ns = when_ns;
     wheel->armed++;
-    if (TORC_LIKELY(when_ns > wheel->now_ns))
+    if (when_ns < wheel->next_ns)
+        wheel->next_ns = when_ns;
+    if (TORC_LIKELY(when_ns > wheel->now_ns)) {
         place(wheel, timer);
-    else
+    } else {
         torci_list_push_back(&wheel->late, &timer->link);
+        wheel->quiet_ns = 0;
+    }
 }
 
 void torci_wheel_cancel(struct torci_wheel *wheel, struct torci_timer *timer)
@@ -105,12 +121,6 @@ static bool find_first(const struct torci_wheel *wheel, unsigned *level, unsigne
         }
     }
     return false;
-}
-
-/* When the slot of LEVEL begins that holds WHEN_NS. */
-static uint64_t slot_start(uint64_t when_ns, unsigned level)
-{
-    return when_ns & (UINT64_MAX << (level * TORCI_WHEEL_BITS));
 }
 
 /* Merges two sorted chains (linked by next, ended by NULL); of equal times those of EARLIER come first. */
@@ -216,6 +226,9 @@ static void collect(struct torci_wheel *wheel, uint64_t now_ns)
         break;
     }
     wheel->now_ns = now_ns;
+    wheel->quiet_ns = UINT64_MAX;
+    if (find_first(wheel, &level, &slot))
+        wheel->quiet_ns = slot_start(timer_of(wheel->slots[level][slot].next)->when_ns, level);
 }
 
 unsigned torci_wheel_advance(struct torci_wheel *wheel, uint64_t now_ns)
@@ -225,6 +238,11 @@ unsigned torci_wheel_advance(struct torci_wheel *wheel, uint64_t now_ns)
 
     TORC_ASSERT(!wheel->advancing);
     TORC_ASSERT(now_ns >= wheel->now_ns);
+    if (TORC_LIKELY(now_ns < wheel->quiet_ns)) {
+        wheel->now_ns = now_ns;
+        return 0;
+    }
+    wheel->next_ns = 0;
     wheel->advancing = true;
     collect(wheel, now_ns);
     while ((link = torci_list_pop_front(&wheel->due))) {
@@ -238,39 +256,53 @@ unsigned torci_wheel_advance(struct torci_wheel *wheel, uint64_t now_ns)
     return fired;
 }
 
-/* The earliest time in a list that is not empty, or BOUND if that takes too many looks. */
-static uint64_t earliest(const struct torci_link *head, uint64_t bound)
+/* The earliest time in a list that is not empty, or BOUND, which is not EXACT, if that takes too many looks. */
+static uint64_t earliest(const struct torci_link *head, uint64_t bound, bool *exact)
 {
     uint64_t when_ns = UINT64_MAX;
     unsigned looks = 0;
     const struct torci_link *at;
 
     torci_list_each (at, head) {
-        if (looks++ == TORCI_WHEEL_SCAN_MAX)
+        if (looks++ == TORCI_WHEEL_SCAN_MAX) {
+            *exact = false;
             return bound;
+        }
         if (timer_of(at)->when_ns < when_ns)
             when_ns = timer_of(at)->when_ns;
     }
     return when_ns;
 }
 
-uint64_t torci_wheel_next(const struct torci_wheel *wheel)
+static uint64_t find_next(const struct torci_wheel *wheel, bool *exact)
 {
     unsigned level, slot;
     uint64_t past_ns = UINT64_MAX;
+    *exact = true;
 
     /* DUE is sorted, and not empty only inside of a fire function. */
     if (!torci_list_is_empty(&wheel->due))
         past_ns = timer_of(wheel->due.next)->when_ns;
     if (!torci_list_is_empty(&wheel->late)) {
-        uint64_t late_ns = earliest(&wheel->late, 0);
+        uint64_t late_ns = earliest(&wheel->late, 0, exact);
         past_ns = late_ns < past_ns ? late_ns : past_ns;
     }
     if (past_ns < UINT64_MAX || !find_first(wheel, &level, &slot))
         return past_ns;
     const struct torci_link *head = &wheel->slots[level][slot];
     uint64_t when_ns = timer_of(head->next)->when_ns;
-    return level == 0 ? when_ns : earliest(head, slot_start(when_ns, level));
+    return level == 0 ? when_ns : earliest(head, slot_start(when_ns, level), exact);
+}
+
+uint64_t torci_wheel_next(struct torci_wheel *wheel)
+{
+    if (wheel->next_ns)
+        return wheel->next_ns;
+    bool exact;
+    uint64_t next_ns = find_next(wheel, &exact);
+    if (exact && !wheel->advancing)
+        wheel->next_ns = next_ns;
+    return next_ns;
 }
 
 /* Whether the list has at most *LEFT timers, all where they belong: in slot SLOT of LEVEL. Takes them off *LEFT. */
@@ -311,6 +343,17 @@ bool torci_wheel_check(const struct torci_wheel *wheel)
 {
     size_t left = wheel->armed;
 
+    bool exact;
+    uint64_t next_ns = find_next(wheel, &exact);
+    if (wheel->next_ns && (exact ? wheel->next_ns != next_ns : wheel->next_ns < next_ns))
+        return false;
+    unsigned first_level, first_slot;
+    if (!torci_list_is_empty(&wheel->late) && wheel->quiet_ns)
+        return false;
+    if (find_first(wheel, &first_level, &first_slot) &&
+        wheel->quiet_ns >
+            slot_start(timer_of(wheel->slots[first_level][first_slot].next)->when_ns, first_level))
+        return false;
     for (unsigned level = 0; level < TORCI_WHEEL_LEVELS; level++) {
         for (unsigned slot = 0; slot < TORCI_WHEEL_SLOTS; slot++) {
             if (!check_slot(wheel, level, slot, &left))

@@ -48,6 +48,8 @@ struct torci_timer {
 /* About 11 KB. */
 struct torci_wheel {
     uint64_t now_ns;
+    uint64_t next_ns;  /* the earliest time that is armed; 0: to be found */
+    uint64_t quiet_ns; /* no used slot begins before this: until then an advance only sets the time */
     size_t armed; /* timers in slots, LATE and DUE */
     bool advancing;
     uint64_t used[TORCI_WHEEL_LEVELS]; /* bit s of level l: slots[l][s] is not empty */
@@ -87,7 +89,7 @@ unsigned torci_wheel_advance(struct torci_wheel *wheel, uint64_t now_ns);
  * slot above level 0, the start of that slot, which is no later. Advancing to such a bound may fire nothing, but
  * takes at least one level off, so the answer is exact after ten such steps at most. At or before the present time if a timer is
  * LATE. UINT64_MAX if none is armed. */
-uint64_t torci_wheel_next(const struct torci_wheel *wheel);
+uint64_t torci_wheel_next(struct torci_wheel *wheel);
 
 /* Whether the whole structure holds its invariants; walks all timers. For tests and debug builds. */
 bool torci_wheel_check(const struct torci_wheel *wheel);

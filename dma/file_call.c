@@ -33,11 +33,18 @@ static void prepare(struct io_uring_sqe *sqe, const struct torci_file_call *call
     case IORING_OP_SYNC_FILE_RANGE:
         io_uring_prep_sync_file_range(sqe, fd, (unsigned)a[2], (uint64_t)a[1], (int)a[3]);
         break;
-    case IORING_OP_FALLOCATE: io_uring_prep_fallocate(sqe, fd, (int)a[1], a[2], a[3]); break;
+    /* By hand, as fadvise below: liburing 2.9 gives both helpers other types than 2.3. */
+    case IORING_OP_FALLOCATE:
+        io_uring_prep_rw(IORING_OP_FALLOCATE, sqe, fd, NULL, (unsigned)a[1], (uint64_t)a[2]);
+        sqe->addr = (uint64_t)a[3];
+        break;
     case TORCI_OP_FTRUNCATE:
         io_uring_prep_rw(TORCI_OP_FTRUNCATE, sqe, fd, NULL, 0, (uint64_t)a[1]);
         break;
-    case IORING_OP_FADVISE: io_uring_prep_fadvise(sqe, fd, (uint64_t)a[1], a[2], (int)a[3]); break;
+    case IORING_OP_FADVISE:
+        io_uring_prep_rw(IORING_OP_FADVISE, sqe, fd, NULL, (unsigned)a[2], (uint64_t)a[1]);
+        sqe->fadvise_advice = (uint32_t)a[3];
+        break;
     case IORING_OP_RENAMEAT:
         io_uring_prep_renameat(sqe, fd, (const char *)a[1], (int)a[2], (const char *)a[3],
                                (unsigned)a[4]);

@@ -102,13 +102,12 @@ void torci_ledger_destroy(struct torci_ledger *ledger, const struct torci_kernel
     kernel->host.free(kernel->host.context, ledger, sizeof *ledger);
 }
 
-/* Whole granules of ASan only: the others may be shared with a neighbour that is no business of ours. */
+/* To the end of ASan's last whole granule: it can't hold the first bytes of one back and let go of the rest. */
 static void poison(struct entry *entry, uintptr_t from, size_t size)
 {
 #ifdef TORCI_ASAN
     enum { GRANULE = 8 };
     uintptr_t to = (from + size) & ~(uintptr_t)(GRANULE - 1);
-    from = (from + GRANULE - 1) & ~(uintptr_t)(GRANULE - 1);
     if (from >= to)
         return;
     entry->buffer = (void *)from;

@@ -86,7 +86,8 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
     uint32_t wanted = wanted_completions(io);
     uint64_t timeout_ns = UINT64_MAX;
     if (wait_until_ns != UINT64_MAX || io->config.park_ns) {
-        uint64_t now = torci_host_now_ns(io->exec.host);
+        /* read when the slice ended, just before; after a spin, too long ago */
+        uint64_t now = io->config.spin_ns ? torci_host_now_ns(io->exec.host) : io->exec.now_ns;
         if (wait_until_ns <= now)
             return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         timeout_ns = wait_until_ns - now;

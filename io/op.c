@@ -268,8 +268,7 @@ static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64
                             int result, uint32_t flags)
 {
     torci_ledger_complete(ring->ledger, user_data, flags);
-    if (TORC_LIKELY(!(flags & IORING_CQE_F_MORE)))
-        ring->in_flight--;
+    ring->in_flight -= !(flags & IORING_CQE_F_MORE);
     struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
     case TORCI_TAG_OP:

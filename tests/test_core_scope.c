@@ -306,6 +306,39 @@ TEST(scope, failures_that_follow_an_interruption_do_not_hide_it)
     MUST(run(failure_after_main, NULL));
 }
 
+static int spawn_timed_join(void *arg)
+{
+    (void)arg;
+    struct torc_scope inner;
+    struct torc_deadline deadline;
+    torc_scope_init(&inner);
+    torc_deadline_enter(&deadline, 10 * TORC_MS);
+    MUST(torc_spawn(&inner, fail_on_cancel, (void *)(intptr_t)-EBADF));
+    MUST(torc_spawn(&inner, clean_up_slowly, (void *)20));
+    CHECK_EQ(torc_scope_join(&inner), -ETIMEDOUT);
+    CHECK(torc_deadline_leave(&deadline));
+    CHECK_EQ(machine.now_ns, TORC_SEC + 30 * TORC_MS);
+    return torc_task_check();
+}
+
+static int interrupted_twice_main(void *arg)
+{
+    (void)arg;
+    struct torc_scope all;
+    torc_event_init(&event);
+    torc_scope_init(&all);
+    MUST(torc_spawn(&all, spawn_timed_join, NULL));
+    MUST(torc_sleep(15 * TORC_MS));
+    torc_scope_cancel(&all);
+    CHECK_EQ(torc_scope_join(&all), -ECANCELED);
+    return 0;
+}
+
+TEST(scope, join_interrupted_twice_returns_the_first_reason)
+{
+    MUST(run(interrupted_twice_main, NULL));
+}
+
 static int joined_already(void *arg)
 {
     struct torc_scope inner;

@@ -320,6 +320,8 @@ TEST(wheel, next_is_exact_for_few_and_a_bound_that_leads_there_for_many)
     }
     probe_init(&probes[TORCI_WHEEL_SCAN_MAX]);
     arm(&probes[TORCI_WHEEL_SCAN_MAX], base + 900);
+    CHECK_EQ(torci_wheel_next(&wheel), base + 900 - (TORCI_WHEEL_SCAN_MAX - 1)); /* still known */
+    arm(&probes[TORCI_WHEEL_SCAN_MAX - 1], base + 900 - (TORCI_WHEEL_SCAN_MAX - 1));
     uint64_t bound = torci_wheel_next(&wheel);
     CHECK_EQ(bound, UINT64_C(1) << 42); /* where the slot of level 7 begins */
 

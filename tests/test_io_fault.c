@@ -5,6 +5,7 @@
  * never got to its main task says why.
  */
 #include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -226,4 +227,67 @@ TEST(io_fault, a_thread_that_fails_is_an_error)
 TEST(io_fault, anything_that_fails_is_an_error)
 {
     sweep(FAULT_ANY & ~(unsigned)FAULT_ENTER, false, 0);
+}
+
+/* ---- a ring that breaks while jobs run and wait ---- */
+
+static sem_t let_go;
+static bool broken;
+static bool second_ran;
+
+static int hold(void *arg)
+{
+    sem_wait(&let_go);
+    return *(int *)arg;
+}
+
+static int never(void *arg)
+{
+    (void)arg;
+    second_ran = true;
+    return 0;
+}
+
+static int call_never(void *arg)
+{
+    return torc_blocking(never, arg);
+}
+
+static int call_hold(void *arg)
+{
+    return torc_blocking(hold, arg);
+}
+
+static int break_with_jobs(void *arg)
+{
+    struct torc_scope scope;
+    torc_scope_init(&scope);
+    if (!good(torc_spawn(&scope, call_hold, arg)) || !good(torc_spawn(&scope, call_never, arg)))
+        return failure;
+    (void)good(torc_sleep(0)); /* one job runs, the other waits for its thread */
+    broken = true;
+    return torc_scope_join(&scope);
+}
+
+/* The job that runs goes on when the ring has broken, and not before. */
+static int breaking_enter(void *context, int ring, unsigned to_submit, unsigned min_complete,
+                          unsigned flags, const void *arg, size_t size)
+{
+    if (!broken)
+        return fault_ring_enter(context, ring, to_submit, min_complete, flags, arg, size);
+    sem_post(&let_go);
+    return -EBADF;
+}
+
+TEST(io_fault, a_ring_that_breaks_waits_for_the_job_that_runs)
+{
+    int answer = 5;
+    fault_kernel_init(&fault);
+    fault.kernel.ring_enter = breaking_enter;
+    sem_init(&let_go, 0, 0);
+    struct torc_config config = {.kernel = &fault.kernel, .blocking_threads = 1};
+    CHECK_EQ(torc_run(&config, break_with_jobs, &answer), -EBADF);
+    CHECK(!second_ran);
+    CHECK(fault_kernel_said(&fault, "the ring failed"));
+    fault_kernel_check_clean(&fault);
 }

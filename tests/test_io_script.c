@@ -7,81 +7,32 @@
 #include <liburing.h>
 #include <signal.h>
 
-#include "core/time.h"
 #include "io/io_internal.h"
-#include "io/op.h"
+#include "tests/ring_ops.h"
 #include "tests/scripted_kernel.h"
 
 static struct scripted_kernel script;
 
-/* ---- small operations ---- */
-
-static int nop(void)
-{
-    struct torc_op op;
-    struct io_uring_sqe *sqe;
-    int err = torc_op_begin(&op, &sqe);
-    if (err)
-        return err;
-    io_uring_prep_nop(sqe);
-    return torc_op_wait(&op);
-}
-
-static int poll_fd(int fd)
-{
-    struct torc_op op;
-    struct io_uring_sqe *sqe;
-    int err = torc_op_begin(&op, &sqe);
-    if (err)
-        return err;
-    io_uring_prep_poll_add(sqe, fd, 1);
-    return torc_op_wait(&op);
-}
-
-static int transfer(bool write, void *memory, unsigned size, uint64_t offset)
-{
-    struct torc_op op;
-    struct io_uring_sqe *sqe;
-    int err = torc_op_begin(&op, &sqe);
-    if (err)
-        return err;
-    if (write)
-        io_uring_prep_write(sqe, 3, memory, size, offset);
-    else
-        io_uring_prep_read(sqe, 3, memory, size, offset);
-    return torc_op_wait(&op);
-}
-
-static int timeout(uint64_t ns)
-{
-    struct torc_op op;
-    struct io_uring_sqe *sqe;
-    struct __kernel_timespec after = {.tv_nsec = (long long)ns};
-    int err = torc_op_begin(&op, &sqe);
-    if (err)
-        return err;
-    io_uring_prep_timeout(sqe, &after, 0, 0);
-    return torc_op_wait(&op);
-}
+/* ---- a third kernel ---- */
 
 static int every_opcode(void *arg)
 {
     (void)arg;
     char text[] = "torn at no seam", back[sizeof text] = "";
-    CHECK_EQ(nop(), 0);
-    CHECK_EQ(transfer(true, text, sizeof text, 100), sizeof text);
-    CHECK_EQ(transfer(false, back, sizeof back, 100), sizeof back);
+    CHECK_EQ(ring_nop(), 0);
+    CHECK_EQ(ring_write(3, text, sizeof text, 100), sizeof text);
+    CHECK_EQ(ring_read(3, back, sizeof back, 100), sizeof back);
     CHECK_STR(back, text);
-    CHECK_EQ(transfer(false, back, 8, SCRIPTED_FILE_BYTES - 3), 3);
+    CHECK_EQ(ring_read(3, back, 8, SCRIPTED_FILE_BYTES - 3), 3);
     uint64_t began = torc_now_ns();
-    CHECK_EQ(timeout(5000), -ETIME);
+    CHECK_EQ(ring_timeout(5000), -ETIME);
     CHECK_EQ(torc_now_ns() - began, 5000);
     CHECK_EQ(torc_sleep(7000), 0);
     CHECK_EQ(torc_now_ns() - began, 12000);
     scripted_fire(&script, 5, 1); /* nobody polls yet */
     struct torc_deadline deadline;
     torc_deadline_enter(&deadline, 1000);
-    CHECK_EQ(poll_fd(5), -ETIMEDOUT);
+    CHECK_EQ(ring_poll(5), -ETIMEDOUT);
     CHECK(torc_deadline_leave(&deadline));
     return 42;
 }
@@ -110,7 +61,7 @@ static int read_own(void *arg)
 {
     unsigned mine = (unsigned)(uintptr_t)arg;
     char memory[READERS + 1] = "";
-    CHECK_EQ(transfer(false, memory, mine, mine), mine);
+    CHECK_EQ(ring_read(3, memory, mine, mine), mine);
     for (unsigned i = 0; i < mine; i++)
         CHECK_EQ(memory[i], (char)(mine + i));
     return 0;
@@ -144,24 +95,7 @@ TEST(script, each_task_gets_its_own_result_in_any_order)
 
 /* ---- embedded ---- */
 
-struct embedded {
-    struct torc_op op;
-    int ran, result;
-    uint32_t flags;
-    struct torc_batch *batch;
-};
-
-static void embedded_done(struct torc_op *op, int result, uint32_t flags)
-{
-    struct embedded *self = TORC_CONTAINER_OF(op, struct embedded, op);
-    self->ran++;
-    self->result = result;
-    self->flags = flags;
-    if (self->batch)
-        torc_batch_done(self->batch);
-}
-
-static struct embedded many[48];
+static struct ring_op many[48];
 
 static int flood(void *arg)
 {
@@ -169,7 +103,7 @@ static int flood(void *arg)
     struct io_uring_sqe *sqe;
     memset(many, 0, sizeof many);
     for (unsigned i = 0; i < TORC_ARRAY_LENGTH(many); i++) {
-        CHECK_EQ(torc_op_start(&many[i].op, embedded_done, &sqe), 0);
+        CHECK_EQ(torc_op_start(&many[i].op, ring_op_done, &sqe), 0);
         io_uring_prep_nop(sqe);
     }
     for (unsigned i = 0; i < TORC_ARRAY_LENGTH(many); i++)
@@ -192,9 +126,9 @@ TEST(script, nothing_is_lost_when_the_completion_queue_overflows)
 static int multishot(void *arg)
 {
     (void)arg;
-    struct embedded poll = {.ran = 0};
+    struct ring_op poll = {.ran = 0};
     struct io_uring_sqe *sqe;
-    CHECK_EQ(torc_op_start(&poll.op, embedded_done, &sqe), 0);
+    CHECK_EQ(torc_op_start(&poll.op, ring_op_done, &sqe), 0);
     io_uring_prep_poll_multishot(sqe, 5, 1);
     for (int i = 1; i <= 3; i++) {
         CHECK_EQ(torc_sleep(1000), 0);
@@ -259,7 +193,7 @@ TEST(script, a_task_waits_for_the_last_completion_and_gets_the_first_result)
     CHECK_EQ(scripted_run(&script, two_completions, NULL), 0);
 }
 
-/* ---- cancels ---- */
+/* ---- no room ---- */
 
 struct victim {
     struct torc_task task;
@@ -270,304 +204,10 @@ struct victim {
 static int wait_at_poll(void *arg)
 {
     struct victim *victim = arg;
-    victim->result = poll_fd(5);
+    victim->result = ring_poll(5);
     victim->ended_ns = torc_now_ns();
     return 0;
 }
-
-static struct victim victim;
-
-static int cancel_victim(void *arg)
-{
-    uint64_t *ended_after = arg;
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    memset(&victim, 0, sizeof victim);
-    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
-                             wait_at_poll, &victim),
-             0);
-    CHECK_EQ(torc_sleep(1000), 0);
-    uint64_t began = torc_now_ns();
-    torc_task_cancel(&victim.task);
-    CHECK_EQ(torc_scope_join(&scope), 0);
-    *ended_after = victim.ended_ns - began;
-    return 0;
-}
-
-/* The answer to a cancel and the end of its target come in either order, now or later: the task goes on after both. */
-TEST(script, an_interrupted_task_goes_on_when_the_kernel_holds_nothing)
-{
-    static const int answers[] = {0, -ENOENT, -EALREADY}, results[] = {0, 3, -EIO};
-    static const uint64_t delays[] = {0, 400, 9000};
-    for (unsigned i = 0; i < 3 * 3 * 3 * 3 * 2; i++) {
-        struct scripted_cancel how = {.answer = answers[i % 3],
-                                      .target_result = results[i / 3 % 3],
-                                      .answer_after_ns = delays[i / 9 % 3],
-                                      .target_after_ns = delays[i / 27 % 3]};
-        uint64_t later =
-            how.answer_after_ns > how.target_after_ns ? how.answer_after_ns : how.target_after_ns;
-        uint64_t ended_after = 0;
-        scripted_init(&script);
-        script.reversed = i / 81;
-        script.cancels[0] = how;
-        script.cancels_count = 1;
-        CHECK_EQ(scripted_run(&script, cancel_victim, &ended_after), 0);
-        CHECK_EQ(victim.result, how.target_result ? how.target_result : -ECANCELED);
-        CHECK_EQ(ended_after, later);
-    }
-}
-
-/* The cancel comes while the request is nowhere that the kernel looks: behind a link, between two threads. */
-TEST(script, a_cancel_that_missed_is_repeated)
-{
-    static const int answers[] = {-ENOENT, -EALREADY};
-    for (unsigned i = 0; i < 2; i++) {
-        uint64_t ended_after = 0;
-        scripted_init(&script);
-        for (unsigned n = 0; n < 3; n++)
-            script.cancels[n] = (struct scripted_cancel){answers[i], 0, 0, 0, true};
-        script.cancels_count = 3;
-        CHECK_EQ(scripted_run(&script, cancel_victim, &ended_after), 0);
-        CHECK_EQ(victim.result, -ECANCELED);
-        CHECK_EQ(script.cancels_seen, 4);
-        CHECK(ended_after < TORC_SEC);
-    }
-}
-
-/* An operation that can't be cancelled is asked about now and then, not all the time. */
-TEST(script, a_cancel_that_can_not_succeed_costs_little)
-{
-    uint64_t ended_after = 0;
-    scripted_init(&script);
-    script.cancels[0] = (struct scripted_cancel){-EALREADY, 0, 7, 10 * TORC_SEC, false};
-    script.cancels_count = 1;
-    script.cancels_stay = true;
-    CHECK_EQ(scripted_run(&script, cancel_victim, &ended_after), 0);
-    CHECK_EQ(victim.result, 7);
-    CHECK_EQ(ended_after, 10 * TORC_SEC);
-    CHECK(script.cancels_seen < 200);
-}
-
-/* The operation ends in the pause after a cancel that missed: no other cancel follows. */
-static int end_in_the_pause(void *arg)
-{
-    (void)arg;
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
-                             wait_at_poll, &victim),
-             0);
-    CHECK_EQ(torc_sleep(1000), 0);
-    torc_task_cancel(&victim.task);
-    CHECK_EQ(torc_sleep(1000), 0);
-    CHECK_EQ(script.cancels_seen, 1);
-    scripted_fire(&script, 5, 9);
-    CHECK_EQ(torc_sleep(1000), 0);
-    CHECK(torc_task_is_done(&victim.task));
-    CHECK_EQ(victim.result, 9);
-    CHECK_EQ(torc_sleep(TORC_SEC), 0);
-    CHECK_EQ(script.cancels_seen, 1);
-    return torc_scope_join(&scope);
-}
-
-TEST(script, nothing_is_cancelled_that_has_ended)
-{
-    scripted_init(&script);
-    script.cancels[0] = (struct scripted_cancel){-ENOENT, 0, 0, 0, true};
-    script.cancels_count = 1;
-    CHECK_EQ(scripted_run(&script, end_in_the_pause, NULL), 0);
-}
-
-/* The operation ends while its cancel still waits for room: nobody will answer that one. */
-static int end_without_room(void *arg)
-{
-    (void)arg;
-    struct embedded fill[4] = {0};
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
-                             wait_at_poll, &victim),
-             0);
-    CHECK_EQ(torc_sleep(1000), 0);
-    for (int i = 0; i < 4; i++) {
-        struct io_uring_sqe *sqe;
-        CHECK_EQ(torc_op_start(&fill[i].op, embedded_done, &sqe), 0);
-        io_uring_prep_nop(sqe);
-    }
-    script.refusal = -EBUSY;
-    script.refusals = 1000;
-    torc_task_cancel(&victim.task);
-    struct scripted_op *op = script.ops;
-    while (!op->used)
-        op++;
-    op->used = false;
-    scripted_post(&script, op->user_data, 9, 0);
-    for (int i = 0; i < 100 && !torc_task_is_done(&victim.task); i++)
-        torc_yield();
-    CHECK(torc_task_is_done(&victim.task));
-    CHECK(script.refusals > 0);
-    script.refusals = 0;
-    CHECK_EQ(victim.result, 9);
-    CHECK_EQ(torc_sleep(1000), 0);
-    CHECK_EQ(script.cancels_seen, 0);
-    CHECK_EQ(fill[3].ran, 1);
-    return torc_scope_join(&scope);
-}
-
-TEST(script, an_operation_can_end_before_its_cancel_finds_room)
-{
-    scripted_init(&script);
-    script.config.ring_entries = 4;
-    CHECK_EQ(scripted_run(&script, end_without_room, NULL), 0);
-}
-
-static int late_completion(void *arg)
-{
-    (void)arg;
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
-                             wait_at_poll, &victim),
-             0);
-    CHECK_EQ(torc_sleep(1000), 0);
-    torc_task_cancel(&victim.task);
-    for (int i = 0; i < 5; i++) {
-        CHECK_EQ(torc_sleep(10000), 0);
-        CHECK(!torc_task_is_done(&victim.task));
-    }
-    CHECK_EQ(torc_sleep(TORC_SEC), 0);
-    CHECK(torc_task_is_done(&victim.task));
-    CHECK_EQ(victim.result, -ECANCELED);
-    return torc_scope_join(&scope);
-}
-
-TEST(script, no_interruption_ends_before_the_operation)
-{
-    scripted_init(&script);
-    script.cancels[0] = (struct scripted_cancel){0, 0, 0, 900000000, false};
-    script.cancels_count = 1;
-    CHECK_EQ(scripted_run(&script, late_completion, NULL), 0);
-}
-
-static int poll_with_deadline(void *arg)
-{
-    struct torc_deadline deadline;
-    struct victim *self = arg;
-    torc_deadline_enter(&deadline, 1000);
-    self->result = poll_fd(5);
-    (void)torc_deadline_leave(&deadline);
-    return 0;
-}
-
-/* A cancel and a deadline at once make one cancel for the kernel; the first of the two is the reason. */
-static int cancel_and_deadline(void *arg)
-{
-    int *wanted = arg;
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn_with(&scope, &(struct torc_task_options){.task = &victim.task},
-                             poll_with_deadline, &victim),
-             0);
-    CHECK_EQ(torc_sleep(*wanted == -ECANCELED ? 500 : 1500), 0);
-    torc_task_cancel(&victim.task);
-    CHECK_EQ(torc_scope_join(&scope), 0);
-    CHECK_EQ(victim.result, *wanted);
-    CHECK_EQ(script.cancels_seen, 1);
-    return 0;
-}
-
-TEST(script, the_first_of_cancel_and_deadline_is_the_reason)
-{
-    static int reasons[] = {-ECANCELED, -ETIMEDOUT};
-    for (int i = 0; i < 2; i++) {
-        scripted_init(&script);
-        script.cancels[0] = (struct scripted_cancel){0, 5000, 0, 4000, false};
-        script.cancels_count = 1;
-        CHECK_EQ(scripted_run(&script, cancel_and_deadline, &reasons[i]), 0);
-    }
-}
-
-static int masked(void *arg)
-{
-    (void)arg;
-    struct torc_mask mask;
-    struct torc_deadline inner, outer;
-    torc_deadline_enter(&outer, 1000);
-    torc_mask_enter(&mask);
-    CHECK_EQ(timeout(5000), -ETIME); /* not interrupted: the limit is outside */
-    torc_deadline_enter(&inner, 1000);
-    CHECK_EQ(poll_fd(5), -ETIMEDOUT);
-    CHECK(torc_deadline_leave(&inner));
-    torc_mask_leave(&mask);
-    CHECK_EQ(nop(), -ETIMEDOUT);
-    CHECK(torc_deadline_leave(&outer));
-    return nop();
-}
-
-TEST(script, a_masked_section_is_not_interrupted_from_outside)
-{
-    scripted_init(&script);
-    CHECK_EQ(scripted_run(&script, masked, NULL), 0);
-}
-
-/* The end of a sleep and that of its deadline fall into one turn of the loop; the task is woken by the first. */
-static int sleep_to_its_deadline(void *arg)
-{
-    int64_t *apart = arg;
-    struct torc_deadline deadline;
-    uint64_t when = torc_now_ns() + 1000;
-    torc_deadline_enter_at(&deadline, when);
-    int err = torc_sleep_until((uint64_t)((int64_t)when + *apart));
-    CHECK_EQ(err, *apart < 0 ? 0 : -ETIMEDOUT);
-    script.now_ns += 5000;
-    (void)torc_deadline_leave(&deadline);
-    torc_deadline_enter_at(&deadline, when + 10000);
-    CHECK_EQ(torc_sleep_precise(10000), -ETIMEDOUT);
-    CHECK(torc_deadline_leave(&deadline));
-    return 0;
-}
-
-TEST(script, a_sleep_ends_once)
-{
-    static int64_t apart[] = {-1, 0, 1};
-    for (int i = 0; i < 3; i++) {
-        scripted_init(&script);
-        script.step_ns = 100;
-        CHECK_EQ(scripted_run(&script, sleep_to_its_deadline, &apart[i]), 0);
-    }
-}
-
-static int expired_before(void *arg)
-{
-    (void)arg;
-    struct torc_deadline deadline;
-    struct torc_op op;
-    struct io_uring_sqe *sqe;
-    /* expires while nothing blocks: the next begin refuses */
-    torc_deadline_enter(&deadline, 0);
-    torc_yield();
-    for (int i = 0; i < 100 && !torc_task_check(); i++)
-        torc_yield();
-    uint64_t submitted = script.submitted;
-    CHECK_EQ(torc_op_begin(&op, &sqe), -ETIMEDOUT);
-    CHECK_EQ(script.submitted, submitted);
-    CHECK(torc_deadline_leave(&deadline));
-    /* expires between begin and wait: cancelled right behind its submission */
-    CHECK_EQ(torc_op_begin(&op, &sqe), 0);
-    io_uring_prep_poll_add(sqe, 5, 1);
-    torci_this->current->interrupt = -ECANCELED;
-    torci_this->current->cancelled = true;
-    CHECK_EQ(torc_op_wait(&op), -ECANCELED);
-    return 0;
-}
-
-TEST(script, an_interruption_that_is_there_already_counts)
-{
-    scripted_init(&script);
-    CHECK_EQ(scripted_run(&script, expired_before, NULL), 0);
-}
-
-/* ---- no room ---- */
 
 enum { CROWD = 100 };
 
@@ -575,7 +215,7 @@ static int nop_often(void *arg)
 {
     (void)arg;
     for (int i = 0; i < 20; i++)
-        CHECK_EQ(nop(), 0);
+        CHECK_EQ(ring_nop(), 0);
     return 0;
 }
 
@@ -623,7 +263,7 @@ static int wait_for_room_among_polls(void *arg)
     if (*cancels)
         torc_task_cancel(&pollers[1].task);
     else
-        CHECK_EQ(nop(), 0);
+        CHECK_EQ(ring_nop(), 0);
     if (*cancels)
         CHECK_EQ(torc_task_join(&pollers[1].task), 0);
     CHECK_EQ(script.refusals, 0);
@@ -655,17 +295,17 @@ TEST(script, a_cancel_that_found_no_room_is_made_up_for)
 static int chain_of_four(void *arg)
 {
     (void)arg;
-    struct embedded chain[5] = {0};
+    struct ring_op chain[5] = {0};
     struct io_uring_sqe *sqe;
     CHECK_EQ(torc_op_reserve(5), -EINVAL);
     CHECK_EQ(torc_op_reserve(4), 0);
-    CHECK_EQ(torc_op_start(&chain[0].op, embedded_done, &sqe), 0);
+    CHECK_EQ(torc_op_start(&chain[0].op, ring_op_done, &sqe), 0);
     io_uring_prep_nop(sqe);
     uint64_t before = script.enters;
     CHECK_EQ(torc_op_reserve(4), 0); /* one is in the way */
     CHECK_EQ(script.enters, before + 1);
     for (int i = 1; i < 5; i++) {
-        CHECK_EQ(torc_op_start(&chain[i].op, embedded_done, &sqe), 0);
+        CHECK_EQ(torc_op_start(&chain[i].op, ring_op_done, &sqe), 0);
         io_uring_prep_nop(sqe);
     }
     CHECK_EQ(script.enters, before + 1);
@@ -674,10 +314,10 @@ static int chain_of_four(void *arg)
     script.refusals = 1000;
     script.refusal = -EBUSY;
     for (int i = 0; i < 4; i++) {
-        CHECK_EQ(torc_op_start(&chain[i].op, embedded_done, &sqe), 0);
+        CHECK_EQ(torc_op_start(&chain[i].op, ring_op_done, &sqe), 0);
         io_uring_prep_nop(sqe);
     }
-    CHECK_EQ(torc_op_start(&chain[4].op, embedded_done, &sqe), -EAGAIN);
+    CHECK_EQ(torc_op_start(&chain[4].op, ring_op_done, &sqe), -EAGAIN);
     CHECK_EQ(torc_op_reserve(1), -EAGAIN);
     script.refusals = 0;
     CHECK_EQ(torc_sleep(1000), 0);
@@ -696,15 +336,15 @@ TEST(script, reserved_entries_go_side_by_side)
 /* ---- batches ---- */
 
 static struct torc_batch batch;
-static struct embedded members[8];
+static struct ring_op members[8];
 
 static void start_batch(void)
 {
     torc_batch_init(&batch);
     for (int i = 0; i < 8; i++) {
         struct io_uring_sqe *sqe;
-        members[i] = (struct embedded){.batch = &batch};
-        CHECK_EQ(torc_batch_start(&batch, &members[i].op, embedded_done, &sqe), 0);
+        members[i] = (struct ring_op){.batch = &batch};
+        CHECK_EQ(torc_batch_start(&batch, &members[i].op, ring_op_done, &sqe), 0);
         io_uring_prep_poll_add(sqe, 20 + i, 1);
     }
 }
@@ -762,9 +402,9 @@ static void start_timeouts(void)
     torc_batch_init(&batch);
     for (int i = 0; i < 8; i++) {
         struct io_uring_sqe *sqe;
-        members[i] = (struct embedded){.batch = &batch};
+        members[i] = (struct ring_op){.batch = &batch};
         after[i] = (struct __kernel_timespec){.tv_nsec = 1000 * (i + 1)};
-        CHECK_EQ(torc_batch_start(&batch, &members[i].op, embedded_done, &sqe), 0);
+        CHECK_EQ(torc_batch_start(&batch, &members[i].op, ring_op_done, &sqe), 0);
         io_uring_prep_timeout(sqe, &after[i], 0, 0);
     }
 }
@@ -791,7 +431,7 @@ TEST(script, a_batch_sleeps_once_for_all_that_it_wants)
 static int time_out_once(void *arg)
 {
     uint64_t *ended = arg;
-    CHECK_EQ(timeout(2500), -ETIME);
+    CHECK_EQ(ring_timeout(2500), -ETIME);
     *ended = torc_now_ns();
     return 0;
 }
@@ -819,15 +459,15 @@ TEST(script, a_batch_does_not_hold_up_another_task)
 
 /* ---- the end ---- */
 
-static struct embedded forgotten[6];
+static struct ring_op forgotten[6];
 
 static int forget(void *arg)
 {
     (void)arg;
     for (int i = 0; i < 6; i++) {
         struct io_uring_sqe *sqe;
-        forgotten[i] = (struct embedded){.ran = 0};
-        CHECK_EQ(torc_op_start(&forgotten[i].op, embedded_done, &sqe), 0);
+        forgotten[i] = (struct ring_op){.ran = 0};
+        CHECK_EQ(torc_op_start(&forgotten[i].op, ring_op_done, &sqe), 0);
         if (i % 2)
             io_uring_prep_poll_multishot(sqe, 5, 1);
         else
@@ -883,9 +523,9 @@ static int forget_slow_ones(void *arg)
     (void)arg;
     for (int i = 0; i < 48; i++) {
         struct io_uring_sqe *sqe;
-        many[i] = (struct embedded){.ran = 0};
+        many[i] = (struct ring_op){.ran = 0};
         after[i] = (struct __kernel_timespec){.tv_sec = i};
-        CHECK_EQ(torc_op_start(&many[i].op, embedded_done, &sqe), 0);
+        CHECK_EQ(torc_op_start(&many[i].op, ring_op_done, &sqe), 0);
         io_uring_prep_timeout(sqe, &after[i], 0, 0);
     }
     return 6;
@@ -906,8 +546,8 @@ static int fill_and_end(void *arg)
     (void)arg;
     for (int i = 0; i < 4; i++) {
         struct io_uring_sqe *sqe;
-        forgotten[i] = (struct embedded){.ran = 0};
-        CHECK_EQ(torc_op_start(&forgotten[i].op, embedded_done, &sqe), 0);
+        forgotten[i] = (struct ring_op){.ran = 0};
+        CHECK_EQ(torc_op_start(&forgotten[i].op, ring_op_done, &sqe), 0);
         io_uring_prep_poll_add(sqe, 5, 1);
     }
     script.refusal = -EBUSY;
@@ -970,7 +610,7 @@ TEST(script, a_ring_that_breaks_ends_the_run_with_a_line)
 static int nop_and_sleep(void *arg)
 {
     (void)arg;
-    int result = nop();
+    int result = ring_nop();
     return torc_sleep(1000) ? -EIO : result;
 }
 
@@ -984,7 +624,7 @@ TEST_DYING(script, the_ledger_finds_a_second_completion, SIGABRT)
 static int invented(void *arg)
 {
     (void)arg;
-    struct torc_op never = {.done = embedded_done};
+    struct torc_op never = {.done = ring_op_done};
     scripted_post(&script, (uint64_t)(uintptr_t)&never, 0, 0);
     return torc_sleep(1000);
 }
@@ -998,10 +638,10 @@ TEST_DYING(script, the_ledger_finds_a_completion_of_what_was_never_submitted, SI
 static int start_twice(void *arg)
 {
     (void)arg;
-    struct embedded op = {.ran = 0};
+    struct ring_op op = {.ran = 0};
     for (int i = 0; i < 2; i++) {
         struct io_uring_sqe *sqe;
-        CHECK_EQ(torc_op_start(&op.op, embedded_done, &sqe), 0);
+        CHECK_EQ(torc_op_start(&op.op, ring_op_done, &sqe), 0);
         io_uring_prep_poll_add(sqe, 5, 1);
     }
     return torc_sleep(1000);
