@@ -117,7 +117,9 @@ void torci_queue_activate(struct torci_exec *exec, struct torc_queue *queue)
 
 static uint64_t weighted(const struct torc_queue *queue, uint64_t used_ns)
 {
-    return used_ns * TORC_SHARES_DEFAULT / queue->shares;
+    return TORC_LIKELY(queue->shares == TORC_SHARES_DEFAULT)
+               ? used_ns
+               : used_ns * TORC_SHARES_DEFAULT / queue->shares;
 }
 
 /* Past half of its goal, and not because it had more than its share. */
