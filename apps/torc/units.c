@@ -63,9 +63,9 @@ static int size_factor(const char *suffix, unsigned kb_base, uint64_t *factor)
         return -EINVAL;
     uint64_t base = kb_base;
     /* fio 3.33 takes "4ki" for "4k": only the full "kib" has the other base. */
-    if (!strcasecmp(suffix + 1, "ib"))
+    if (strcasecmp(suffix + 1, "ib") == 0)
         base = kb_base == 1024 ? 1000 : 1024;
-    else if (suffix[1] && strcasecmp(suffix + 1, "b") && strcasecmp(suffix + 1, "i"))
+    else if (suffix[1] && strcasecmp(suffix + 1, "b") != 0 && strcasecmp(suffix + 1, "i") != 0)
         return -EINVAL;
     for (long power = letter - LETTERS; power >= 0; power--)
         *factor *= base;
