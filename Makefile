@@ -58,12 +58,17 @@ all: $(LIBS) $(if $(APP_OBJ),$B/torc) $(if $(MICRO),$B/torc-micro) $(EXAMPLE)
 lib: $(LIBS)
 tests: $(TESTS)
 
+# A first build says what is missing once, not once a file.
+PRESENT = $(if $(filter io,$(ROOMS)),$(CC) $(CPPFLAGS) $(CFLAGS) -include liburing.h -E -x c /dev/null \
+           >/dev/null 2>&1 || { echo "no $(CC) or no liburing.h: sh tests/setup.sh build installs both" >&2; \
+           exit 1; };)
+
 # Whatever was compiled with other flags is compiled again.
 $B/flags: OWN =
 $B/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' | cmp -s - $@ || \
-	 printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' >$@
+	@printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' | cmp -s - $@ || { $(PRESENT) \
+	 printf '%s\n' '$(subst ','\'',$(CC) $(FLAGS))' >$@; }
 
 # The context switch must stay opaque to its callers' optimiser, so the library is never LTO; tasks
 # have small stacks, so its frames are bounded.
@@ -140,6 +145,7 @@ stress:
 	@$(SUBMAKE) $B/tests/test_stress
 	TORC_STRESS_ROUNDS=10000000 $B/tests/test_stress
 
+# ldconfig, or a program linked to the new library does not start; in a staging directory none does.
 install: lib $(if $(APP_OBJ),$B/torc)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $B/libtorc.a $(DESTDIR)$(PREFIX)/lib
@@ -149,6 +155,7 @@ install: lib $(if $(APP_OBJ),$B/torc)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' torc.pc.in \
 	 >$(DESTDIR)$(PREFIX)/lib/pkgconfig/torc.pc
 	$(if $(APP_OBJ),install -m 755 $B/torc $(DESTDIR)$(PREFIX)/bin)
+	@$(if $(DESTDIR),,ldconfig 2>/dev/null || :)
 
 uninstall:
 	cd $(DESTDIR)$(PREFIX) && rm -rf include/torc bin/torc lib/pkgconfig/torc.pc lib/libtorc.a \

@@ -12,7 +12,7 @@ here=$(dirname "$0")
 # A RAM disk's figures say nothing of a disk.
 for directory in "${1:-build}" "${TMPDIR:-/var/tmp}" /var/tmp; do
     [ -d "$directory" ] && [ -w "$directory" ] || continue
-    kind=$(stat -f -c %T "$directory" 2>/dev/null)
+    kind=$(df --output=fstype "$directory" 2>/dev/null | tail -n 1)
     case "$kind" in tmpfs | ramfs) ;; *) break ;; esac
 done
 case "$kind" in
@@ -75,7 +75,7 @@ value() { awk -F '\t' -v path="$2" '$1 == path { print $2; exit }' "$work/$1.fla
 
 # Written, not just allocated: reads of extents that were never written do not touch the disk. A slow
 # disk gets a smaller file: what it took in ten seconds.
-echo "Scratch file in $directory ($kind), $mib MiB, O_DIRECT; $seconds s a workload"
+printf "\n%s\n" "Scratch file in $directory ($kind), $mib MiB, O_DIRECT; $seconds s a workload"
 run layout "writing the scratch file" 10 --rw=write --bs=1M --iodepth=8 --size="${mib}M" --runtime=10
 mib=$(value layout jobs.0.write.io_bytes | awk '{ printf "%d", $1 / 1048576 }')
 [ "$mib" -ge 16 ] || { echo "demo: the disk took $mib MiB in ten seconds, too slow to show" >&2; exit 1; }

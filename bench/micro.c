@@ -362,6 +362,17 @@ static int check_names(int count, char **names)
     return 0;
 }
 
+/* The present option's value, 0 to MOST; otherwise 0, and *RIGHT is false. */
+static double number(double most, bool *right)
+{
+    char *end;
+    double value = strtod(optarg, &end);
+    if (end != optarg && !*end && value >= 0 && value <= most)
+        return value;
+    *right = false;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -371,23 +382,30 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},          {0}};
     struct torc_config config = {0};
     micro = (struct micro_options){.depth = 128, .batch = 32, .seconds = 1};
+    bool right = true;
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;)
         switch (o) {
         case 'j': break; /* the only output there is */
         case 'p': micro.path = optarg; break;
-        case 'd': micro.depth = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'b': micro.batch = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 's': micro.seconds = strtod(optarg, NULL); break;
-        case 'c': config.cpu_plus_1 = 1 + (int)strtol(optarg, NULL, 10); break;
+        case 'd': micro.depth = (unsigned)number(MICRO_DEPTH_MAX, &right); break;
+        case 'b': micro.batch = (unsigned)number(UINT32_MAX, &right); break;
+        case 's': micro.seconds = number(3600, &right); break;
+        case 'c': config.cpu_plus_1 = 1 + (int)number(INT16_MAX, &right); break;
         case 'h': usage(stdout); return 0;
         default: return 1;
         }
-    if (!micro.depth || micro.depth > MICRO_DEPTH_MAX || !micro.batch || micro.seconds <= 0)
-        return bad("out of range:", "--depth is 1 to 4096, --batch and --seconds are above 0");
+    if (!right || micro.depth < 1 || micro.batch < 1 || micro.seconds <= 0)
+        return bad("out of range:", "--depth is 1 to 4096, --batch 1 and more, --seconds above 0 "
+                                    "up to 3600, --cpu a CPU's number");
     struct selection selected = {argc - optind, argv + optind};
     if (check_names(selected.count, selected.names))
         return 1;
     /* the benchmarks keep the CPU busy on purpose */
     config.no_stall_report = true;
-    return torc_run(&config, run_benches, &selected) ? 1 : 0;
+    int err = torc_run(&config, run_benches, &selected);
+    if (ferror(stdout)) {
+        fputs("torc-micro: standard output can't be written\n", stderr);
+        return 1;
+    }
+    return err ? 1 : 0;
 }

@@ -21,6 +21,12 @@ uint64_t torc_now_ns(void)
     return torci_host_now_ns(torci_this->host);
 }
 
+uint64_t torc_turn_ns(void)
+{
+    TORC_ASSERT(torci_this != NULL);
+    return torci_this->now_ns;
+}
+
 static void time_is_up(struct torci_timer *timer)
 {
     struct torci_wait *wait = &TORC_CONTAINER_OF(timer, struct sleeper, timer)->wait;

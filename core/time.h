@@ -12,6 +12,10 @@ TORC_BEGIN_DECLS
 /* Monotonic time. Costs a read of the CPU's counter where that is reliable. On an executor's thread. */
 uint64_t torc_now_ns(void);
 
+/* When the loop looked at the clock last: right after it had reaped what this turn is about. A load: the stamp for
+ * everything that a turn has brought. On an executor's thread. */
+uint64_t torc_turn_ns(void);
+
 /* Sleeps at least DURATION_NS; 0 is one turn of the loop. In a task.
  * 0, or -ECANCELED, -ETIMEDOUT. */
 int torc_sleep(uint64_t duration_ns) TORC_MUST_CHECK;

@@ -48,8 +48,9 @@ struct torci_timer {
 /* About 11 KB. */
 struct torci_wheel {
     uint64_t now_ns;
-    uint64_t next_ns;  /* the earliest time that is armed; 0: to be found */
-    uint64_t quiet_ns; /* no used slot begins before this: until then an advance only sets the time */
+    uint64_t next_ns; /* the earliest time that is armed; 0: to be found */
+    uint64_t
+        quiet_ns; /* no used slot begins before this: until then an advance only sets the time */
     size_t armed; /* timers in slots, LATE and DUE */
     bool advancing;
     uint64_t used[TORCI_WHEEL_LEVELS]; /* bit s of level l: slots[l][s] is not empty */

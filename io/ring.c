@@ -84,7 +84,6 @@ static uint32_t *field(const struct torci_ring *ring, uint32_t offset)
 
 static void find_fields(struct torci_ring *ring, const struct io_uring_params *params)
 {
-    ring->sq_head = field(ring, params->sq_off.head);
     ring->sq_tail = field(ring, params->sq_off.tail);
     ring->kernel_flags = field(ring, params->sq_off.flags);
     ring->sq_entries = *field(ring, params->sq_off.ring_entries);
@@ -205,7 +204,6 @@ int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t ti
     torci_ledger_submit(ring->ledger, ring);
     /* pairs with the kernel's acquire of the tail: the entries are written before it */
     __atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
-    ring->enters++;
     int n = ring->kernel->ring_enter(ring->kernel->host.context, ring->fd, to_submit, min_complete,
                                      flags, arg, arg_size);
     if (TORC_LIKELY(n >= 0)) {

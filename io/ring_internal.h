@@ -18,8 +18,7 @@ struct torci_ledger;
 
 struct torci_ring {
     struct io_uring_sqe *sqes;
-    uint32_t *sq_tail; /* shared with the kernel */
-    uint32_t *sq_head;
+    uint32_t *sq_tail;      /* shared with the kernel */
     uint32_t *kernel_flags; /* IORING_SQ_* */
     uint32_t sq_mask, sq_entries;
     uint32_t tail;      /* ours: entries taken */
@@ -41,7 +40,6 @@ struct torci_ring {
     struct torci_ledger *ledger; /* debug builds */
     void *rings;                 /* both, mapped as one */
     size_t rings_size, sqes_size;
-    uint64_t enters; /* system calls made */
 };
 
 enum {

@@ -204,7 +204,7 @@ static int run_on(struct torci_io *io, torc_task_fn *main, void *arg)
 
 static int check(const struct torc_config *config)
 {
-    if (config->ring_entries > TORCI_RING_ENTRIES_MAX ||
+    if (config->cpu_plus_1 < 0 || config->ring_entries > TORCI_RING_ENTRIES_MAX ||
         config->completion_entries < config->ring_entries ||
         config->blocking_threads > TORCI_BLOCKING_THREADS_MAX || config->buffers_max > 16384 ||
         config->files_max > 1 << 20 || torci_stack_class(config->stack_bytes) < 0) {

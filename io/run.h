@@ -36,7 +36,9 @@ struct torc_config {
  * MAIN's result, or, with one line on standard error that says what to do, a negative errno:
  * -ENOSYS, -EPERM, -EOPNOTSUPP: io_uring is not to be had, or too old; -ENOMEM: memory or RLIMIT_MEMLOCK; -EINVAL: a
  * config out of range, a CPU that is not allowed; -EMFILE: RLIMIT_NOFILE; -EBUSY: this thread runs an executor already.
- * Several threads may each run one. */
+ * Several threads may each run one. A signal that is sent to the process reaches one thread that does not block it, and of
+ * several executors one: let the others keep_signals and be told by that one, and start other threads with SIGINT and
+ * SIGTERM blocked, as the blocking pool's are. */
 int torc_run(const struct torc_config *config, torc_task_fn *main, void *arg) TORC_MUST_CHECK;
 
 /* Starts an orderly shutdown: the first task is cancelled, and with it all that it joins. What SIGINT and SIGTERM do;

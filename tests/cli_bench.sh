@@ -150,7 +150,10 @@ echo earlier >"$dir/report"
 (cd "$dir" && "$torc" bench --name=new --size=64k --bs=1000 --direct=1 --output=report) >"$dir/out" 2>&1
 "$torc" bench --name=grow --filename="$dir/before" --size=128k --bs=1000 --direct=1 >"$dir/out" 2>&1
 same undone_when_it_cannot_begin "$(ls "$dir" | grep -c new) $(wc -c <"$dir/before")" "0 65536"
-if deny=${DENY:-$B/tests/deny_uring} && "$deny" EPERM true 2>/dev/null; then
+ln "$dir/before" "$dir/link"
+refuses report_into_a_job_file "is a file of the jobs" --name=o --filename="$dir/before" --output="$dir/link"
+same report_into_a_job_file_left_it "$(wc -c <"$dir/before")" 65536
+if deny=$B/tests/deny_uring && "$deny" EPERM true 2>/dev/null; then
     "$deny" EPERM "$torc" bench --name=new --filename="$dir/new" --size=64k --output="$dir/none" \
         >"$dir/out" 2>&1
     same nothing_laid_out_without_ring "$(grep -c Laying "$dir/out") $(wc -l <"$dir/out") $(
@@ -290,6 +293,7 @@ fi
 disk=$(findmnt -no SOURCE / 2>/dev/null | sed 's/\[.*//')
 if [ -b "$disk" ]; then
     refuses mounted_device "$disk is mounted on /" --name=w --filename="$disk" --rw=write --number_ios=1
+    refuses report_onto_a_device "is a block device" --name=w --filename="$dir/probe" --output="$disk"
     refuses given_up_by_another_name "--i-will-lose-data=$disk" --name=w --filename="$disk" \
         --rw=randrw --number_ios=1 --i-will-lose-data=/dev/null
     whole=/dev/$(lsblk -no PKNAME "$disk" 2>/dev/null | head -1)

@@ -15,7 +15,7 @@ machine() {
     printf '#!/bin/sh\necho %s\n' "${2:-1000}" >"$at/id"
     printf '#!/bin/sh\nexit 1\n' >"$at/dpkg-query"
     printf '#!/bin/sh\nexit 0\n' >"$at/apt-cache"
-    printf '#!/bin/sh\necho "apt-get $*" >>"%s/calls"\n' "$at" >"$at/apt-get"
+    printf '#!/bin/sh\necho Setting up\necho "apt-get $*" >>"%s/calls"\n' "$at" >"$at/apt-get"
     : >"$at/calls"
     chmod +x "$at/id" "$at/dpkg-query" "$at/apt-cache" "$at/apt-get"
 }
@@ -40,7 +40,7 @@ check setup_is_silent_when_all_is_there
 machine root 0
 setup build
 [ $code -eq 0 ] && grep -q 'apt-get .*install -y .*gcc .*liburing-dev' "$at/calls" &&
-    ! grep -q update "$at/calls"
+    ! grep -q update "$at/calls" && [ "$(printf '%s\n' "$said" | wc -l)" = 1 ]
 check setup_installs_as_root_without_a_needless_update
 
 machine fresh 0
@@ -50,10 +50,12 @@ setup build
 check setup_updates_empty_package_lists
 
 machine offline 0
-printf '#!/bin/sh\nexit 100\n' >"$at/apt-get"
+printf '#!/bin/sh\necho E: no route\nexit 100\n' >"$at/apt-get"
 setup build
 [ $code -eq 1 ] && printf '%s\n' "$said" | grep -q '^setup: apt-get install failed; try: apt-get update'
 check setup_that_fails_says_the_command
+[ "$(printf '%s\n' "$said" | grep -c '^E: no route')" = 1 ]
+check setup_that_fails_says_what_apt_said
 
 machine nosudo
 setup build

@@ -42,7 +42,9 @@ root=
 [ "$(id -u)" = 0 ] || root=sudo
 install="apt-get install -y --no-install-recommends $missing"
 
+said=
 refuse() {
+    [ -z "$said" ] || printf '%s\n' "$said" >&2
     echo "setup: $1: ${root:+$root }apt-get update && ${root:+$root }$install" >&2
     exit 1
 }
@@ -53,11 +55,12 @@ if [ -n "$root" ]; then
     [ -t 0 ] || sudo -n true 2>/dev/null || refuse "missing packages; run"
 fi
 
+# What apt says is several lines a package, and of use only when it fails.
 apt() {
-    $root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" >&2
+    said=$($root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" 2>&1)
 }
 
-echo "setup: installing $missing"
+echo "setup: installing $missing (can take minutes)"
 # The package lists of a fresh machine are empty, those of an old one name files that are gone.
 apt-cache show $missing >/dev/null 2>&1 || apt update || refuse "apt-get update failed; try"
 # shellcheck disable=SC2086

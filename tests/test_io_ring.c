@@ -241,7 +241,7 @@ TEST(ring, values_out_of_range_are_refused_with_a_line)
         {.ring_entries = UINT32_MAX},    {.blocking_threads = 65},
         {.buffers_max = 16385},          {.files_max = (1 << 20) + 1},
         {.stack_bytes = (16 << 20) + 1}, {.cpu_plus_1 = 8192},
-        {.cpu_plus_1 = INT32_MAX},
+        {.cpu_plus_1 = INT32_MAX},       {.cpu_plus_1 = -1},
     };
     for (size_t i = 0; i < TORC_ARRAY_LENGTH(wrong); i++) {
         setup();

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,13 +129,29 @@ static int report(struct session *s)
     return err;
 }
 
+/* Why the report must not go to what AT is; NULL: it may. */
+static const char *refuse_output(const struct bench_plan *plan, const struct stat *at)
+{
+    struct stat other;
+    if (S_ISBLK(at->st_mode))
+        return "is a block device";
+    for (const struct bench_target *t = plan->targets; S_ISREG(at->st_mode) && t; t = t->next)
+        if (!stat(t->path, &other) && other.st_dev == at->st_dev && other.st_ino == at->st_ino)
+            return "is a file of the jobs";
+    return NULL;
+}
+
 /* What an earlier run has reported stays until this one has something to report. */
 static int open_output(struct session *s)
 {
     const char *path = s->spec.output;
     if (!path)
         return 0;
-    s->made_output = access(path, F_OK) != 0;
+    struct stat at;
+    s->made_output = stat(path, &at) != 0;
+    const char *refusal = s->made_output ? NULL : refuse_output(&s->plan, &at);
+    if (refusal)
+        return bench_fail(&s->spec, -EINVAL, "--output=%s: %s: name another file", path, refusal);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     s->out = fd < 0 ? NULL : fdopen(fd, "w");
     if (s->out)

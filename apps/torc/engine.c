@@ -316,8 +316,9 @@ static bool turn(struct bench_engine *e)
         wanted > e->done_count ? torc_batch_wait(&e->batch, wanted - e->done_count) : submit(e);
     if (got == -ECANCELED || got == -ETIMEDOUT)
         return false;
-    e->now_ns = torc_now_ns();
-    reap(e, e->now_ns);
+    uint64_t reaped_ns = torc_turn_ns();
+    reap(e, reaped_ns);
+    e->now_ns = reaped_ns > e->now_ns ? reaped_ns : e->now_ns;
     pass_time(e, e->now_ns);
     return true;
 }
