@@ -310,6 +310,33 @@ TEST(SUITE, task_begins_on_the_warm_stack_of_the_one_that_ended)
     MUST(run(warm_main, NULL));
 }
 
+static int fill_big_frame(void *arg)
+{
+    (void)arg;
+    volatile char frame[96 * 1024];
+    for (size_t i = 0; i < sizeof frame; i += 512)
+        frame[i] = 1;
+    return frame[512] - 1;
+}
+
+static int big_after_small_main(void *arg)
+{
+    (void)arg;
+    const struct torc_task_options big = {.stack_bytes = 192 * 1024};
+    struct torc_scope all;
+    torc_scope_init(&all);
+    for (int i = 0; i < 8; i++) {
+        MUST(torc_spawn(&all, end_at_once, NULL));
+        MUST(torc_spawn_with(&all, &big, fill_big_frame, NULL));
+    }
+    return torc_scope_join(&all);
+}
+
+TEST(SUITE, warm_stack_of_another_size_is_not_taken_over)
+{
+    MUST(run(big_after_small_main, NULL));
+}
+
 /* A million switches by way of the loop and as many first runs: nothing may pile up, TSan's record of calls included. */
 static int yield_once(void *arg)
 {

@@ -279,6 +279,62 @@ TEST(loop, another_thread_wakes_the_sleeper_every_time)
     }
 }
 
+/* A job that ends after the executor has looked for jobs and before it says that it sleeps: its thread finds nobody to
+ * wake. The clock's third look of a turn in which nobody is ready is the one just before that. */
+static bool may_end;
+static int idle_looks;
+
+static int end_when_allowed(void *arg)
+{
+    while (!__atomic_load_n(&may_end, __ATOMIC_ACQUIRE))
+        usleep(100);
+    return *(int *)arg;
+}
+
+static uint64_t look_at_the_clock(void *context)
+{
+    const struct torci_exec *exec = torci_this;
+    if (exec && !exec->current && !exec->top.first_runnable && ++idle_looks == 3) {
+        __atomic_store_n(&may_end, true, __ATOMIC_RELEASE);
+        while (!__atomic_load_n(&torci_io_this()->blocking.done, __ATOMIC_ACQUIRE))
+            usleep(100);
+        usleep(10000); /* by now the thread has looked whether somebody sleeps */
+    }
+    return fault_now_ns(context);
+}
+
+static int sleep_ten_seconds(void *arg)
+{
+    (void)arg;
+    return torc_sleep(10 * TORC_SEC);
+}
+
+static int wait_beside_a_sleeper(void *arg)
+{
+    struct torc_scope sleepers;
+    torc_scope_init(&sleepers);
+    CHECK_EQ(torc_spawn(&sleepers, sleep_ten_seconds, NULL), 0);
+    torc_yield();
+    uint64_t began = torc_now_ns();
+    CHECK_EQ(torc_blocking(end_when_allowed, arg), 7);
+    CHECK(torc_now_ns() - began < 5 * TORC_SEC);
+    torc_scope_cancel(&sleepers);
+    CHECK_EQ(torc_scope_join(&sleepers), -ECANCELED);
+    return 0;
+}
+
+TEST(loop, a_job_that_ends_just_before_the_sleep_ends_it)
+{
+    int answer = 7;
+    setup();
+    config.keep_signals = true;
+    config.spin_ns = 1;
+    fault.kernel.host.tick_mult = 0;
+    fault.kernel.host.now_ns = look_at_the_clock;
+    CHECK_EQ(run(wait_beside_a_sleeper, &answer), 0);
+    CHECK(idle_looks >= 3);
+}
+
 /* The queue is full, and the kernel refuses it while the poll for wake-ups is to be armed. */
 static unsigned refusals;
 

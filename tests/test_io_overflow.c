@@ -2,12 +2,14 @@
  *
  * A task that uses up its stack: the process dies of SIGSEGV, and the line before that names the task.
  */
+#include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/exec_internal.h"
 #include "tests/ring_ops.h"
 
 static uint64_t volatile depth_reached;
@@ -69,6 +71,17 @@ static int fault_elsewhere(void *arg)
     return page[101];
 }
 
+/* In the last page of its own stack, which is not the guard's. */
+static int fault_on_the_stack(void *arg)
+{
+    (void)arg;
+    volatile char *page = torci_this->current->stack->low;
+    if (mprotect((void *)(uintptr_t)page, TORCI_PAGE, PROT_NONE))
+        return errno;
+    page[TORCI_PAGE - 1] = 1;
+    return 0;
+}
+
 /* What a child that runs OVERFLOW writes to standard error; it must die of SIGSEGV. */
 static void die(struct overflow overflow, char *text, size_t text_size)
 {
@@ -125,5 +138,7 @@ TEST(overflow, other_faults_are_not_blamed_on_a_stack)
 {
     char text[1024];
     die((struct overflow){.fn = fault_elsewhere, .name = "innocent"}, text, sizeof text);
+    CHECK_STR(text, "");
+    die((struct overflow){.fn = fault_on_the_stack, .name = "innocent"}, text, sizeof text);
     CHECK_STR(text, "");
 }

@@ -416,6 +416,33 @@ static int fill_tables(void *arg)
     return 42;
 }
 
+static int close_by_slot(void *arg)
+{
+    int ends[2];
+    (void)arg;
+    ring_pipe(ends);
+    int slot = torc_slot_register(ends[1]);
+    CHECK(slot >= 0);
+    close(ends[1]); /* the table holds it open */
+    struct torc_deadline deadline;
+    torc_deadline_enter(&deadline, 5 * TORC_MS);
+    CHECK_EQ(ring_poll(ends[0]), -ETIMEDOUT);
+    CHECK(torc_deadline_leave(&deadline));
+    torc_slot_unregister(slot);
+    torc_deadline_enter(&deadline, 5 * TORC_SEC);
+    CHECK(ring_poll(ends[0]) > 0); /* the end of the pipe */
+    CHECK(!torc_deadline_leave(&deadline));
+    close(ends[0]);
+    return 0;
+}
+
+TEST(ring, a_slot_lets_its_file_go)
+{
+    setup();
+    CHECK_EQ(torc_run(&(struct torc_config){.kernel = &fault.kernel}, close_by_slot, NULL), 0);
+    fault_kernel_check_clean(&fault);
+}
+
 TEST(ring, tables_have_the_room_that_was_asked_for)
 {
     for (unsigned sparse = 0; sparse < 2; sparse++) {

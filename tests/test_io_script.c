@@ -53,6 +53,21 @@ TEST(script, indices_wrap_around)
     }
 }
 
+static int sleep_past_a_second(void *arg)
+{
+    (void)arg;
+    uint64_t began = torc_now_ns();
+    CHECK_EQ(torc_sleep(3 * TORC_SEC / 2), 0);
+    CHECK_EQ(torc_now_ns() - began, 3 * TORC_SEC / 2);
+    return 0;
+}
+
+TEST(script, a_sleep_of_more_than_a_second_is_not_longer)
+{
+    scripted_init(&script);
+    CHECK_EQ(scripted_run(&script, sleep_past_a_second, NULL), 0);
+}
+
 /* ---- who gets which result ---- */
 
 enum { READERS = 40 };
@@ -457,6 +472,27 @@ TEST(script, a_batch_does_not_hold_up_another_task)
     CHECK_EQ(scripted_run(&script, batch_and_another, NULL), 0);
 }
 
+static int yield_meanwhile(void *arg)
+{
+    (void)arg;
+    struct ring_op one = {.ran = 0};
+    struct io_uring_sqe *sqe;
+    CHECK_EQ(torc_op_start(&one.op, ring_op_done, &sqe), 0);
+    io_uring_prep_nop(sqe);
+    uint64_t began = torc_now_ns();
+    while (!one.ran && torc_now_ns() - began < 10 * TORC_MS)
+        torc_yield();
+    CHECK_EQ(one.ran, 1);
+    return 0;
+}
+
+TEST(script, busy_tasks_do_not_keep_an_entry_from_the_kernel)
+{
+    scripted_init(&script);
+    script.step_ns = 1000;
+    CHECK_EQ(scripted_run(&script, yield_meanwhile, NULL), 0);
+}
+
 /* ---- the end ---- */
 
 static struct ring_op forgotten[6];
@@ -539,6 +575,24 @@ TEST(script, shutdown_is_patient)
     CHECK_EQ(scripted_run(&script, forget_slow_ones, NULL), 6);
     for (int i = 0; i < 48; i++)
         CHECK_EQ(many[i].ran, 1);
+}
+
+static int prepare_to_be_woken(void *arg)
+{
+    (void)arg;
+    CHECK_EQ(torci_io_wake_prepare(torci_io_this()), 0);
+    CHECK_EQ(torc_sleep(TORC_MS), 0); /* a turn, in which the poll for wake-ups is started */
+    CHECK_EQ(scripted_pending(&script), 1);
+    return 6;
+}
+
+/* The same kernel: what is torc's own can still be named. */
+TEST(script, shutdown_ends_its_own_poll_by_name)
+{
+    scripted_init(&script);
+    script.refuses_any = true;
+    CHECK_EQ(scripted_run(&script, prepare_to_be_woken, NULL), 6);
+    CHECK_EQ(scripted_pending(&script), 0);
 }
 
 static int fill_and_end(void *arg)
