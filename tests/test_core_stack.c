@@ -158,9 +158,13 @@ TEST(stack, slabs_grow_with_what_there_is)
     unsigned slabs = 0;
     for (int i = 0; i < 3000; i++)
         (void)take(0);
-    for (struct torci_stack_slab *slab = stacks.slabs; slab; slab = slab->next)
+    for (struct torci_stack_slab *slab = stacks.slabs; slab; slab = slab->next) {
+        CHECK(slab->count <= 1024);
         slabs++;
+    }
     CHECK(slabs > 3 && slabs < 12);
+    (void)take(TORCI_STACK_CLASSES - 1);
+    CHECK(stacks.slabs->size_bytes <= 256 << 20);
     tear_down();
 }
 
