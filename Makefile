@@ -24,7 +24,10 @@ MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 WARN     = -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes \
            -Wundef $(if $(CI),$(if $(SAN),,-Werror)) # instrumented code draws false warnings
 HARDEN   = -fstack-clash-protection -fstack-protector-strong -U_FORTIFY_SOURCE \
-           -D_FORTIFY_SOURCE=3 $(if $(filter x86_64% i%86%,$(MACHINE)),-fcf-protection=branch)
+           -D_FORTIFY_SOURCE=3 $(if $(filter x86_64% i%86%,$(MACHINE)),-fcf-protection=branch) \
+           $(if $(filter aarch64%,$(MACHINE)),$(if $(findstring clang,$(CC)),,$(PROBES)))
+# gcc for aarch64 takes a guard to be 64 KiB and would step over one of a page.
+PROBES   = --param=stack-clash-protection-guard-size=12
 SANFLAGS = -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -DTORC_DEBUG=1 -O1
 # One set of objects makes both libraries. What would slow the static one is taken out of -fPIC:
 # interposition stops inlining, and the general TLS model is a call for each look at "this shard".

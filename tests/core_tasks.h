@@ -11,16 +11,18 @@
 
 #define MUST(call) CHECK_EQ((call), 0)
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
+#if !defined(__has_feature)
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 #define UNDER_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#endif
-#ifndef UNDER_TSAN
+#define UNDER_SANITIZER 1
+#elif defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define UNDER_TSAN 0
+#define UNDER_SANITIZER 1
+#else
+#define UNDER_TSAN 0
+#define UNDER_SANITIZER 0
 #endif
 
 /* TSan knows 8,128 threads, and each stack counts as one. */

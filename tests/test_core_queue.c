@@ -639,6 +639,10 @@ static int cut_main(void *arg)
         torc_yield();
     }
     CHECK_EQ(torci_this->burst, burst);
+    kernel_flags = 0;
+    for (uint32_t i = 0; i < 10 * burst; i++)
+        torc_yield();
+    CHECK(torci_this->burst > burst); /* one that was used up does */
     return 0;
 }
 
