@@ -36,7 +36,6 @@ int torc_queue_init(struct torc_queue *queue, const struct torc_queue_options *o
     if (options->latency_goal_ns <= LATENCY_GOAL_MAX_NS)
         queue->latency_goal_ns = options->latency_goal_ns;
     queue->parent = parent;
-    queue->vruntime = parent->vruntime_min;
     parent->members++;
     return 0;
 }
@@ -122,19 +121,22 @@ static uint64_t weighted(const struct torc_queue *queue, uint64_t used_ns)
                : used_ns * TORC_SHARES_DEFAULT / queue->shares;
 }
 
-/* Past half of its goal, and not because it had more than its share. */
-static bool is_late(const struct torci_exec *exec, const struct torc_queue *queue)
+/* From when on a runnable queue goes before the others: from half of its goal on. Never without a goal, nor after more
+ * than its share. */
+static uint64_t claim_ns(const struct torci_exec *exec, const struct torc_queue *queue)
 {
-    return queue->latency_goal_ns &&
-           exec->now_ns + queue->latency_goal_ns / 2 >= queue->start_by_ns &&
-           queue->vruntime <= queue->parent->vruntime_min + weighted(queue, exec->quota_ns);
+    if (!queue->latency_goal_ns ||
+        queue->vruntime > queue->parent->vruntime_min + weighted(queue, exec->quota_ns))
+        return UINT64_MAX;
+    return queue->start_by_ns - queue->latency_goal_ns / 2;
 }
 
 static struct torc_queue *best_member(const struct torci_exec *exec, const struct torc_queue *group)
 {
     struct torc_queue *best = group->first_runnable;
     for (struct torc_queue *at = best->next_runnable; at; at = at->next_runnable) {
-        bool late = is_late(exec, at), best_late = is_late(exec, best);
+        bool late = claim_ns(exec, at) <= exec->now_ns;
+        bool best_late = claim_ns(exec, best) <= exec->now_ns;
         if (late != best_late ? late
             : late            ? at->start_by_ns < best->start_by_ns
                               : at->vruntime < best->vruntime)
@@ -155,13 +157,14 @@ struct torc_queue *torci_queue_pick(struct torci_exec *exec)
 
 uint64_t torci_queue_slice_end(const struct torci_exec *exec, const struct torc_queue *queue)
 {
-    uint64_t slice_ns = exec->quota_ns;
+    uint64_t end_ns = exec->now_ns + exec->quota_ns;
     for (const struct torc_queue *level = queue; level->parent; level = level->parent)
         for (const struct torc_queue *at = level->parent->first_runnable; at;
-             at = at->next_runnable)
-            if (at != level && at->latency_goal_ns && at->latency_goal_ns / 2 < slice_ns)
-                slice_ns = at->latency_goal_ns / 2;
-    return exec->now_ns + slice_ns;
+             at = at->next_runnable) {
+            uint64_t claim = at == level ? UINT64_MAX : claim_ns(exec, at);
+            end_ns = claim < end_ns ? claim : end_ns;
+        }
+    return end_ns;
 }
 
 static void deactivate(struct torc_queue *queue)
@@ -179,8 +182,7 @@ static void raise_minimum(struct torc_queue *group, const struct torc_queue *las
     uint64_t least = group->first_runnable ? UINT64_MAX : last->vruntime;
     for (const struct torc_queue *at = group->first_runnable; at; at = at->next_runnable)
         least = at->vruntime < least ? at->vruntime : least;
-    if (group->vruntime_min < least)
-        group->vruntime_min = least;
+    group->vruntime_min = least; /* never less than it was: nobody becomes runnable below it */
 }
 
 void torci_queue_charge(struct torci_exec *exec, struct torc_queue *queue, uint64_t used_ns)

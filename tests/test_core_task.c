@@ -188,6 +188,35 @@ TEST(task, cancelled_before_it_began_it_runs_and_cannot_block)
     MUST(run(cancel_unbegun_main, NULL));
 }
 
+static int check_free(void *arg)
+{
+    (void)arg;
+    CHECK_EQ(torc_task_check(), 0);
+    return torc_sleep(1);
+}
+
+static int reuse_main(void *arg)
+{
+    (void)arg;
+    struct torc_scope all;
+    torc_event_init(&event);
+    torc_scope_init(&all);
+    MUST(torc_spawn(&all, wait_for_event, NULL));
+    torc_scope_cancel(&all);
+    const struct torci_fiber *cancelled =
+        TORC_CONTAINER_OF(all.fibers.next, struct torci_fiber, in_scope);
+    CHECK_EQ(torc_scope_join(&all), -ECANCELED);
+    torc_scope_init(&all);
+    MUST(torc_spawn(&all, check_free, NULL));
+    CHECK(TORC_CONTAINER_OF(all.fibers.next, struct torci_fiber, in_scope) == cancelled);
+    return torc_scope_join(&all);
+}
+
+TEST(task, cancel_does_not_reach_the_next_task_of_the_same_fiber)
+{
+    MUST(run(reuse_main, NULL));
+}
+
 /* ---- names ---- */
 
 static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";

@@ -223,6 +223,31 @@ TEST(time, precise_sleep_is_on_time_on_a_machine_that_wakes_late)
     MUST(run_with(&(struct torci_exec_config){0}, precise_main, NULL));
 }
 
+/* Events wake the machine before the time that the timers asked for. */
+static int early_turn(void *context, uint64_t wait_until_ns)
+{
+    if (wait_until_ns > machine.now_ns + TORC_MS)
+        wait_until_ns = machine.now_ns + TORC_MS;
+    return core_host_turn(context, wait_until_ns);
+}
+
+static int early_main(void *arg)
+{
+    (void)arg;
+    uint64_t lag_ns = torci_this->wake_lag_ns;
+    MUST(torc_sleep(3 * TORC_MS + 5));
+    CHECK_EQ(elapsed(), 3 * TORC_MS + 5);
+    CHECK(torci_this->wake_lag_ns <= lag_ns); /* that was not the machine waking late */
+    return 0;
+}
+
+TEST(time, wake_ups_by_events_do_not_count_as_late)
+{
+    core_host_init(&machine);
+    machine.host.turn = early_turn;
+    MUST(run_with(&(struct torci_exec_config){0}, early_main, NULL));
+}
+
 static int interrupted_spin(void *arg)
 {
     (void)arg;
