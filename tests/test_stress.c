@@ -109,7 +109,7 @@ static int round_write(struct flow *flow)
     for (uint32_t i = 0; i < size; i++)
         memory[i] = (unsigned char)below(256);
     int n = ring_write(flow->ends[1], memory, size, (uint64_t)-1);
-    for (int i = 0; i < n; i++)
+    for (uint32_t i = 0; i < size && (int)i < n; i++)
         flow->written_sum += memory[i];
     flow->written += n > 0 ? (uint64_t)n : 0;
     return settle(WRITE, n, n > 0 && n <= (int)size);

@@ -402,7 +402,7 @@ static int run(struct bench_engine *e)
 {
     const struct bench_instance *in = e->instance;
     int err = bench_offsets_init(&e->offsets, e->job, in->spans, in->file_count, in->seed);
-    if (err || (err = init_slots(e)))
+    if (err || init_slots(e))
         return fail_memory(e->job);
     if (e->job->start_delay_ns && torc_sleep(e->job->start_delay_ns))
         return 0;

@@ -56,16 +56,16 @@ static int size_factor(const char *suffix, unsigned kb_base, uint64_t *factor)
 {
     static const char LETTERS[] = "kmgtp";
     *factor = 1;
-    if (!*suffix || !strcasecmp(suffix, "b"))
+    if (!*suffix || strcasecmp(suffix, "b") == 0)
         return 0;
     const char *letter = strchr(LETTERS, tolower((unsigned char)*suffix));
     if (!letter)
         return -EINVAL;
     uint64_t base = kb_base;
     /* fio 3.33 takes "4ki" for "4k": only the full "kib" has the other base. */
-    if (!strcasecmp(suffix + 1, "ib"))
+    if (strcasecmp(suffix + 1, "ib") == 0)
         base = kb_base == 1024 ? 1000 : 1024;
-    else if (suffix[1] && strcasecmp(suffix + 1, "b") && strcasecmp(suffix + 1, "i"))
+    else if (suffix[1] && strcasecmp(suffix + 1, "b") != 0 && strcasecmp(suffix + 1, "i") != 0)
         return -EINVAL;
     for (long power = letter - LETTERS; power >= 0; power--)
         *factor *= base;
