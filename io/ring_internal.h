@@ -40,6 +40,7 @@ struct torci_ring {
     struct torci_ledger *ledger; /* debug builds */
     void *rings;                 /* both, mapped as one */
     size_t rings_size, sqes_size;
+    uint64_t enters; /* system calls made; the stress test accounts for them */
 };
 
 enum {
