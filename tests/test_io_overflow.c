@@ -15,7 +15,7 @@ static uint64_t volatile depth_reached;
 /* Not a tail call, and not a loop in disguise. */
 static __attribute__((noinline)) uint64_t recurse(uint64_t depth)
 {
-    volatile char frame[512];
+    volatile char frame[512] = {0};
     frame[depth % sizeof frame] = (char)depth;
     depth_reached = depth;
     uint64_t below = depth < UINT64_MAX ? recurse(depth + 1) : 0;

@@ -104,7 +104,7 @@ static int round_read(struct flow *flow)
 
 static int round_write(struct flow *flow)
 {
-    unsigned char memory[TRANSFER_MAX];
+    unsigned char memory[TRANSFER_MAX] = {0};
     uint32_t size = 1 + below(TRANSFER_MAX);
     for (uint32_t i = 0; i < size; i++)
         memory[i] = (unsigned char)below(256);

@@ -182,7 +182,7 @@ static uint64_t span_start(const struct bench_instance *in, const struct bench_t
 {
     const struct bench_job *job = in->job;
     uint64_t start = job->offset.bytes, block = larger_block(job);
-    if (job->offset.percent)
+    if (job->offset.percent && block)
         start = percent_of(target->size_bytes, job->offset.percent) / block * block;
     return start + job->offset_increment * in->number;
 }
@@ -235,7 +235,8 @@ static int plan_instance(struct bench_plan *plan, struct bench_instance *in)
     for (unsigned i = 0; !err && i < in->file_count; i++) {
         err = size_span(plan, in, i);
         /* the rest behind the last whole block is not transferred */
-        total += in->spans[i].bytes / smaller_block(job) * smaller_block(job);
+        uint64_t block = smaller_block(job);
+        total += block ? in->spans[i].bytes / block * block : 0;
         mark_target(in->targets[i], job);
     }
     if (err)
