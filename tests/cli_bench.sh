@@ -262,8 +262,10 @@ fields() {
     jq -r 'paths(type != "object" and type != "array") as $p |
         ($p | map(tostring) | join("/")) + " " + (getpath($p) | type)' "$1" | sort -u
 }
-# Newer than fio 3.33, or our own.
-ours='^(torc/(version|engine) string|jobs/[0-9]+/job_start number|disk_util/[0-9]+/(read|write)_sectors number)$'
+# Newer than fio 3.33, or our own; and fio 3.39 names stonewall among a job's options, 3.33 does not.
+ours='^(torc/(version|engine) string|jobs/[0-9]+/job_start number|disk_util/[0-9]+/(read|write)_sectors number|'
+ours="${ours}jobs/[0-9]+/job options/stonewall string)\$"
+options='[.jobs[]|.jobname,.groupid,(."job options"|del(.stonewall?))]'
 if command -v fio >/dev/null && command -v jq >/dev/null; then
     for job in "$here"/jobs/*.fio; do
         name=same_fields_$(basename "$job" .fio)
@@ -282,8 +284,7 @@ if command -v fio >/dev/null && command -v jq >/dev/null; then
             bad "$name" "$(diff "$dir/fio.fields" "$dir/torc.fields" | grep '^[<>]' | head -3 | tr '\n' ';')"
         fi
         same "same_options_$(basename "$job" .fio)" \
-            "$(jq -cS '[.jobs[]|.jobname,.groupid,."job options"]' "$dir/torc.json")" \
-            "$(jq -cS '[.jobs[]|.jobname,.groupid,."job options"]' "$dir/fio.json")"
+            "$(jq -cS "$options" "$dir/torc.json")" "$(jq -cS "$options" "$dir/fio.json")"
     done
 else
     skip same_fields "no fio or no jq"

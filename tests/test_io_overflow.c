@@ -21,7 +21,7 @@ static __attribute__((noinline)) uint64_t recurse(uint64_t depth)
     frame[depth % sizeof frame] = (char)depth;
     depth_reached = depth;
     uint64_t below = depth < UINT64_MAX ? recurse(depth + 1) : 0;
-    return below + (uint64_t)frame[(depth + 1) % sizeof frame];
+    return below + (uint64_t)frame[depth % sizeof frame];
 }
 
 static int deep(void *arg)

@@ -163,7 +163,7 @@ static uint64_t percent_of(uint64_t bytes, uint32_t percent)
 
 static uint64_t larger_block(const struct bench_job *job)
 {
-    uint64_t largest = 0;
+    uint64_t largest = 1;
     for (int d = 0; d < BENCH_DIRECTIONS; d++)
         if (job->does[d] && job->block_bytes[d] > largest)
             largest = job->block_bytes[d];

@@ -56,7 +56,7 @@ static int size_factor(const char *suffix, unsigned kb_base, uint64_t *factor)
 {
     static const char LETTERS[] = "kmgtp";
     *factor = 1;
-    if (!*suffix || !strcasecmp(suffix, "b"))
+    if (!*suffix || strcasecmp(suffix, "b") == 0)
         return 0;
     const char *letter = strchr(LETTERS, tolower((unsigned char)*suffix));
     if (!letter)

@@ -5,9 +5,9 @@
  *
  * Run: build/examples/ops README.md
  */
-#include <liburing.h> // ahead of all others: it asks libc for what -std=c17 hides
-
+#define _GNU_SOURCE 1 // <liburing.h> needs of libc what -std=c17 hides
 #include <errno.h>
+#include <liburing.h>
 #include <stdio.h>
 #include <string.h>
 #include <torc.h>
