@@ -24,8 +24,6 @@ struct torci_fiber {
     int16_t interrupt;       /* what a blocking call returns now: 0, -ECANCELED, -ETIMEDOUT */
     uint8_t stack_class;
     bool cancelled, named;
-    uint32_t mask_depth;
-    uint32_t open_scopes;
 
     torc_task_fn *fn;
     void *arg;
@@ -33,7 +31,9 @@ struct torci_fiber {
     struct torc_scope *scope;
     struct torci_link in_scope;
     struct torc_task *handle;
-    struct torc_deadline *deadline;    /* innermost */
+    struct torc_deadline *deadline; /* innermost */
+    uint32_t mask_depth;
+    uint32_t open_scopes;
     void *locals[TORC_LOCALS_MAX];     /* all NULL while the fiber is free */
     char name[TORC_TASK_NAME_MAX + 1]; /* if named */
 };

@@ -176,6 +176,66 @@ TEST(SUITE, registers_survive_a_switch)
     MUST(run(mix_main, NULL));
 }
 
+/* A frame that is aligned further than the ABI has it and whose size is known at run time only: clang addresses it by a
+ * register that no clobber list can tell it not to use. */
+static __attribute__((noinline)) uint64_t aligned_frame(uint64_t seed)
+{
+    _Alignas(64) uint64_t fixed[32];
+    uint64_t count = 8 + seed % 40, sum = 0;
+    uint64_t *sized = __builtin_alloca(count * sizeof *sized);
+    for (uint64_t i = 0; i < 32; i++)
+        fixed[i] = seed * (i + 1);
+    for (uint64_t i = 0; i < count; i++)
+        sized[i] = seed + i;
+    __asm__ volatile("" : : "r"(fixed), "r"(sized) : "memory");
+    for (int round = 0; round < 10; round++) {
+        torc_yield();
+        fixed[round] += sized[round % 8];
+        sized[round % 8]++;
+    }
+    __asm__ volatile("" : : "r"(fixed), "r"(sized) : "memory");
+    for (uint64_t i = 0; i < 32; i++)
+        sum += fixed[i];
+    for (uint64_t i = 0; i < count; i++)
+        sum ^= sized[i];
+    return sum + (uintptr_t)fixed % 64;
+}
+
+static uint64_t seed_of(unsigned i)
+{
+    return 1000 * i + i;
+}
+
+static uint64_t frame_sums[32];
+
+static int aligned_frame_task(void *arg)
+{
+    unsigned i = (unsigned)(uintptr_t)arg;
+    frame_sums[i] = aligned_frame(seed_of(i));
+    return 0;
+}
+
+static int aligned_frame_main(void *arg)
+{
+    (void)arg;
+    struct torc_scope all;
+    uint64_t alone[32];
+    for (unsigned i = 0; i < 32; i++)
+        alone[i] = aligned_frame(seed_of(i)); /* with nobody else to switch to */
+    torc_scope_init(&all);
+    for (uintptr_t i = 0; i < 32; i++)
+        MUST(torc_spawn(&all, aligned_frame_task, (void *)i));
+    MUST(torc_scope_join(&all));
+    for (unsigned i = 0; i < 32; i++)
+        CHECK_EQ(frame_sums[i], alone[i]);
+    return 0;
+}
+
+TEST(SUITE, frames_of_run_time_size_survive_a_switch)
+{
+    MUST(run(aligned_frame_main, NULL));
+}
+
 static __attribute__((noinline)) bool is_aligned(const void *address)
 {
     return (uintptr_t)address % 16 == 0;
