@@ -125,7 +125,7 @@ static void release(struct torc_buffer_pool *pool)
     if (pool->buffers)
         host->free(host->context, pool->buffers, pool->buffer_count * sizeof *pool->buffers);
     if (pool->memory)
-        host->unmap(host->context, pool->memory, pool->memory_bytes);
+        host->unmap(host->map_context, pool->memory, pool->memory_bytes);
     memset(pool, 0, sizeof *pool);
 }
 
@@ -140,7 +140,7 @@ int torc_buffer_pool_init(struct torc_buffer_pool *pool,
     if (err)
         return err;
     pool->owner = torci_this;
-    pool->memory = host->map(host->context, pool->memory_bytes);
+    pool->memory = host->map(host->map_context, pool->memory_bytes);
     pool->buffers = host->alloc(host->context, pool->buffer_count * sizeof *pool->buffers);
     if (!pool->memory || !pool->buffers) {
         release(pool);

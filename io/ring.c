@@ -153,9 +153,9 @@ void torci_ring_deinit(struct torci_ring *ring)
     const struct torci_kernel *kernel = ring->kernel;
     torci_ledger_destroy(ring->ledger, kernel, ring->in_flight);
     if (ring->sqes)
-        kernel->host.unmap(kernel->host.context, ring->sqes, ring->sqes_size);
+        kernel->host.unmap(kernel->host.map_context, ring->sqes, ring->sqes_size);
     if (ring->rings)
-        kernel->host.unmap(kernel->host.context, ring->rings, ring->rings_size);
+        kernel->host.unmap(kernel->host.map_context, ring->rings, ring->rings_size);
     if (ring->enter_flags) {
         struct io_uring_rsrc_update update = {.offset = (uint32_t)ring->fd};
         (void)kernel->ring_register(kernel->host.context, ring->real_fd, IORING_UNREGISTER_RING_FDS,
