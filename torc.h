@@ -29,5 +29,6 @@
 #include "io/resource.h"
 #include "io/run.h"
 #include "io/signals.h"
+#include "shard/topology.h"
 
 #endif
