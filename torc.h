@@ -8,6 +8,7 @@
 #include "core/base.h"
 #include "core/broadcast.h"
 #include "core/channel.h"
+#include "core/counters.h"
 #include "core/event.h"
 #include "core/histogram.h"
 #include "core/lock.h"
@@ -29,5 +30,6 @@
 #include "io/resource.h"
 #include "io/signals.h"
 #include "shard/run.h"
+#include "shard/topology.h"
 
 #endif

@@ -10,7 +10,7 @@
 #include "core/base.h"
 
 struct torci_host {
-    void *context; /* handed to every function below */
+    void *context; /* handed to every function below but map, unmap and guard */
 
     /* Monotonic nanoseconds. */
     uint64_t (*now_ns)(void *context);
@@ -25,11 +25,13 @@ struct torci_host {
     void *(*alloc)(void *context, size_t size_bytes);
     void (*free)(void *context, void *memory, size_t size_bytes);
 
+    void *
+        map_context; /* handed to these three: an executor's memory comes from an arena of its own */
     /* Zeroed, page-aligned memory that is committed by touching it; NULL when there is none. */
-    void *(*map)(void *context, size_t size_bytes);
-    void (*unmap)(void *context, void *memory, size_t size_bytes);
-    /* Makes pages fault on every access; 0 or a negative errno. */
-    int (*guard)(void *context, void *memory, size_t size_bytes);
+    void *(*map)(void *map_context, size_t size_bytes);
+    void (*unmap)(void *map_context, void *memory, size_t size_bytes);
+    /* Makes pages fault on every access, until they are unmapped; 0 or a negative errno. */
+    int (*guard)(void *map_context, void *memory, size_t size_bytes);
 
     /* One line for the operator, without a newline. */
     void (*report)(void *context, const char *line);

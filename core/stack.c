@@ -48,7 +48,7 @@ void torci_stacks_deinit(struct torci_stacks *stacks)
         stacks->slabs = slab->next;
         for (uint32_t i = 0; i < slab->carved; i++)
             torci_sanitizer_stack_gone(descriptor(slab_stack_low(slab, i), slab->stack_class));
-        host->unmap(host->context, slab->memory, slab->size_bytes);
+        host->unmap(host->map_context, slab->memory, slab->size_bytes);
         host->free(host->context, slab, sizeof *slab);
     }
     memset(stacks, 0, sizeof *stacks);
@@ -84,7 +84,7 @@ static struct torci_stack_slab *slab_with_room(struct torci_stacks *stacks, unsi
     slab->count = (uint32_t)count;
     slab->stack_class = (uint8_t)stack_class;
     slab->size_bytes = count * stride(stack_class);
-    slab->memory = (char *)host->map(host->context, slab->size_bytes);
+    slab->memory = (char *)host->map(host->map_context, slab->size_bytes);
     if (!slab->memory) {
         host->free(host->context, slab, sizeof *slab);
         return NULL;
@@ -100,7 +100,7 @@ static int carve(struct torci_stacks *stacks, unsigned stack_class)
     if (!slab)
         return -ENOMEM;
     char *low = slab_stack_low(slab, slab->carved);
-    int err = stacks->host->guard(stacks->host->context, low - TORCI_PAGE, TORCI_PAGE);
+    int err = stacks->host->guard(stacks->host->map_context, low - TORCI_PAGE, TORCI_PAGE);
     if (err)
         return err;
     struct torci_stack *stack = descriptor(low, stack_class);

@@ -18,7 +18,7 @@ enum {
 /* A slab's first fiber-sized piece links it to the next slab. */
 static int grow_fibers(struct torci_exec *exec)
 {
-    void *slab = exec->host->map(exec->host->context, FIBER_SLAB_BYTES);
+    void *slab = exec->host->map(exec->host->map_context, FIBER_SLAB_BYTES);
     if (!slab)
         return -ENOMEM;
     *(void **)slab = exec->fiber_slabs;
@@ -36,7 +36,7 @@ void torci_fibers_unmap(struct torci_exec *exec)
     while (exec->fiber_slabs) {
         void *slab = exec->fiber_slabs;
         exec->fiber_slabs = *(void **)slab;
-        exec->host->unmap(exec->host->context, slab, FIBER_SLAB_BYTES);
+        exec->host->unmap(exec->host->map_context, slab, FIBER_SLAB_BYTES);
     }
     exec->free_fibers = NULL;
 }
@@ -107,6 +107,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
     struct torci_fiber *fiber = exec->free_fibers;
     exec->free_fibers = fiber->next_free;
     exec->fibers_live++;
+    torci_count(&exec->counters->task_spawned);
     queue->tasks++;
     fiber->context.ip = NULL;
     fiber->queue = queue;

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "core/wait_internal.h"
-#include "dma/stats_internal.h"
+#include "io/io_internal.h"
 #include "io/resource.h"
 
 static const size_t region_bytes_max = (size_t)1
@@ -116,7 +116,7 @@ static void report_unpinned(const struct torc_buffer_pool *pool, int err)
              "more CPU time",
              pool->memory_bytes >> 10, -err);
     host->report(host->context, line);
-    torci_dma_count(TORCI_DMA_UNPINNED_POOLS);
+    torci_count(&torci_this->counters->dma_unpinned_pools);
 }
 
 static void release(struct torc_buffer_pool *pool)
@@ -125,7 +125,7 @@ static void release(struct torc_buffer_pool *pool)
     if (pool->buffers)
         host->free(host->context, pool->buffers, pool->buffer_count * sizeof *pool->buffers);
     if (pool->memory)
-        host->unmap(host->context, pool->memory, pool->memory_bytes);
+        host->unmap(host->map_context, pool->memory, pool->memory_bytes);
     memset(pool, 0, sizeof *pool);
 }
 
@@ -140,7 +140,7 @@ int torc_buffer_pool_init(struct torc_buffer_pool *pool,
     if (err)
         return err;
     pool->owner = torci_this;
-    pool->memory = host->map(host->context, pool->memory_bytes);
+    pool->memory = host->map(host->map_context, pool->memory_bytes);
     pool->buffers = host->alloc(host->context, pool->buffer_count * sizeof *pool->buffers);
     if (!pool->memory || !pool->buffers) {
         release(pool);

@@ -105,12 +105,12 @@ static int grow(struct torc_directory_list *list, size_t size_max_bytes)
         size = size_max_bytes;
     if (size == list->size)
         return -EOVERFLOW;
-    unsigned char *memory = host->map(host->context, size);
+    unsigned char *memory = host->map(host->map_context, size);
     if (!memory)
         return -ENOMEM;
     if (list->memory) {
         memcpy(memory, list->memory, list->used);
-        host->unmap(host->context, list->memory, list->size);
+        host->unmap(host->map_context, list->memory, list->size);
     }
     list->memory = memory;
     list->size = size;
@@ -166,7 +166,7 @@ void torc_directory_list_free(struct torc_directory_list *list)
     TORC_ASSERT(list->owner == torci_this);
     const struct torci_host *host = torci_this->host;
     if (list->memory)
-        host->unmap(host->context, list->memory, list->size);
+        host->unmap(host->map_context, list->memory, list->size);
     *list = (struct torc_directory_list){.owner = torci_this};
 }
 

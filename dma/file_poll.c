@@ -27,11 +27,11 @@ int torci_file_poll_probe(struct torc_file *file)
     struct torci_ring *ring = torci_io_poll_ring(torci_io_this());
     if (!ring)
         return -EOPNOTSUPP;
-    void *memory = host->map(host->context, file->offset_align);
+    void *memory = host->map(host->map_context, file->offset_align);
     if (!memory)
         return -ENOMEM;
     int n = read_once(file, ring, memory);
-    host->unmap(host->context, memory, file->offset_align);
+    host->unmap(host->map_context, memory, file->offset_align);
     if (n == -ECANCELED || n == -ETIMEDOUT || n == -EAGAIN)
         return n;
     if (n <= 0) /* an empty file, or one that is not open for reading, proves nothing */

@@ -221,7 +221,7 @@ static bool can_register_sparse(const struct torci_ring *ring, unsigned opcode)
 static bool can_register_buffer_ring(const struct torci_ring *ring, uint16_t group, uint16_t flags)
 {
     const struct torci_host *host = &ring->kernel->host;
-    void *memory = host->map(host->context, PAGE_BYTES);
+    void *memory = host->map(host->map_context, PAGE_BYTES);
     if (!memory)
         return false;
     struct torci_buffer_ring_register buffers = {.address = (uint64_t)(uintptr_t)memory,
@@ -230,7 +230,7 @@ static bool can_register_buffer_ring(const struct torci_ring *ring, uint16_t gro
                                                  .flags = flags};
     bool can = ring_register(ring, IORING_REGISTER_PBUF_RING, &buffers, 1) == 0;
     /* the kernel has the pages until the ring goes, which is soon; it does not need the mapping */
-    host->unmap(host->context, memory, PAGE_BYTES);
+    host->unmap(host->map_context, memory, PAGE_BYTES);
     return can;
 }
 

@@ -17,8 +17,9 @@
 struct io_uring_params;
 
 struct torci_kernel {
-    /* Memory, clock, report: handed to core as they are. host.context is this table's context, too. host.turn is filled
-     * in by the executor in its own copy. */
+    /* Memory, clock, report: handed to core as they are. host.context is this table's context, too, and
+     * host.map_context the same. host.turn is filled in by the executor in its own copy, where map, unmap and guard are an
+     * arena's. */
     struct torci_host host;
 
     /* io_uring_setup, io_uring_enter, io_uring_register: arguments as in the system calls. A ring fd that was
@@ -30,6 +31,12 @@ struct torci_kernel {
     int (*ring_register)(void *context, int ring, unsigned opcode, void *arg, unsigned count);
     /* Ring memory at one of the IORING_OFF_ offsets. NULL when it can't be mapped. */
     void *(*ring_map)(void *context, int ring, uint64_t offset, size_t size_bytes);
+
+    /* Address space that is charged to nobody and may not be touched, page-aligned; NULL when there is none. What is
+     * committed of it is like what host.map returns, but for the size of its pages, which is as the machine has it;
+     * host.unmap gives back any part. */
+    void *(*reserve)(void *context, size_t size_bytes);
+    int (*commit)(void *context, void *memory, size_t size_bytes);
 
     /* Adds one to an eventfd; from any thread. */
     int (*wake)(void *context, int event_fd);

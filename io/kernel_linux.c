@@ -106,6 +106,21 @@ int torci_linux_guard(void *context, void *memory, size_t size_bytes)
     return (int)result_of(mprotect(memory, size_bytes, PROT_NONE));
 }
 
+static void *linux_reserve(void *context, size_t size_bytes)
+{
+    (void)context;
+    /* PROT_NONE is not charged, even where vm.overcommit_memory=2 charges all that could be written to. */
+    void *memory =
+        mmap(NULL, size_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static int linux_commit(void *context, void *memory, size_t size_bytes)
+{
+    (void)context;
+    return (int)result_of(mprotect(memory, size_bytes, PROT_READ | PROT_WRITE));
+}
+
 static uint64_t linux_now_ns(void *context)
 {
     (void)context;
@@ -175,6 +190,8 @@ const struct torci_kernel torci_kernel_linux = {
     .ring_enter = linux_ring_enter,
     .ring_register = linux_ring_register,
     .ring_map = linux_ring_map,
+    .reserve = linux_reserve,
+    .commit = linux_commit,
     .wake = linux_wake,
     .random = linux_random,
     .thread_start = torci_linux_thread_start,

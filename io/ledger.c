@@ -48,7 +48,7 @@ static int resize(struct torci_ledger *ledger, uint32_t count)
     struct entry *old = ledger->entries;
     uint32_t old_count = old ? ledger->mask + 1 : 0;
     struct entry *entries =
-        (struct entry *)kernel->host.map(kernel->host.context, count * sizeof *entries);
+        (struct entry *)kernel->host.map(kernel->host.map_context, count * sizeof *entries);
     if (!entries)
         return -ENOMEM;
     ledger->entries = entries;
@@ -57,7 +57,7 @@ static int resize(struct torci_ledger *ledger, uint32_t count)
         if (old[i].user_data)
             *find(ledger, old[i].user_data) = old[i];
     if (old)
-        kernel->host.unmap(kernel->host.context, old, old_count * sizeof *old);
+        kernel->host.unmap(kernel->host.map_context, old, old_count * sizeof *old);
     return 0;
 }
 
@@ -97,7 +97,7 @@ void torci_ledger_destroy(struct torci_ledger *ledger, const struct torci_kernel
     for (uint32_t i = 0; i <= ledger->mask; i++)
         if (ledger->entries[i].buffer)
             unpoison(&ledger->entries[i]);
-    kernel->host.unmap(kernel->host.context, ledger->entries,
+    kernel->host.unmap(kernel->host.map_context, ledger->entries,
                        (ledger->mask + 1) * sizeof *ledger->entries);
     kernel->host.free(kernel->host.context, ledger, sizeof *ledger);
 }

@@ -153,9 +153,9 @@ void torci_ring_deinit(struct torci_ring *ring)
     const struct torci_kernel *kernel = ring->kernel;
     torci_ledger_destroy(ring->ledger, kernel, ring->in_flight);
     if (ring->sqes)
-        kernel->host.unmap(kernel->host.context, ring->sqes, ring->sqes_size);
+        kernel->host.unmap(kernel->host.map_context, ring->sqes, ring->sqes_size);
     if (ring->rings)
-        kernel->host.unmap(kernel->host.context, ring->rings, ring->rings_size);
+        kernel->host.unmap(kernel->host.map_context, ring->rings, ring->rings_size);
     if (ring->enter_flags) {
         struct io_uring_rsrc_update update = {.offset = (uint32_t)ring->fd};
         (void)kernel->ring_register(kernel->host.context, ring->real_fd, IORING_UNREGISTER_RING_FDS,
@@ -204,11 +204,14 @@ int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t ti
     torci_ledger_submit(ring->ledger, ring);
     /* pairs with the kernel's acquire of the tail: the entries are written before it */
     __atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
-    ring->enters++;
     int n = ring->kernel->ring_enter(ring->kernel->host.context, ring->fd, to_submit, min_complete,
                                      flags, arg, arg_size);
+    if (TORC_LIKELY(ring->counters != NULL))
+        torci_count(&ring->counters->ring_enters);
     if (TORC_LIKELY(n >= 0)) {
         ring->submitted += (uint32_t)n;
+        if (TORC_LIKELY(ring->counters != NULL))
+            torci_count_add(&ring->counters->ring_sqes, (uint32_t)n);
         return 0;
     }
     return n == -EINTR || n == -ETIME || n == -EAGAIN || n == -EBUSY ? 0 : n;

@@ -99,6 +99,7 @@ static void core_host_init(struct core_host *self)
                  .now_ns = core_host_now,
                  .alloc = core_host_alloc,
                  .free = core_host_free,
+                 .map_context = self,
                  .map = core_host_map,
                  .unmap = core_host_unmap,
                  .guard = core_host_guard,

@@ -28,7 +28,7 @@
 /* Kinds of calls, and what each returns when it is made to fail and fail_errno is 0. */
 enum {
     FAULT_ALLOC = 1 << 0,    /* NULL */
-    FAULT_MAP = 1 << 1,      /* NULL */
+    FAULT_MAP = 1 << 1,      /* NULL; commit: ENOMEM */
     FAULT_GUARD = 1 << 2,    /* ENOMEM */
     FAULT_SETUP = 1 << 3,    /* ENOMEM */
     FAULT_ENTER = 1 << 4,    /* EINTR: harmless; others end the run */
@@ -115,17 +115,36 @@ static inline void *fault_map(void *context, size_t size_bytes)
     struct fault_kernel *fault = context;
     if (fault_now(fault, FAULT_MAP))
         return NULL;
-    void *memory = fault->real->host.map(fault->real->host.context, size_bytes);
+    void *memory = fault->real->host.map(fault->real->host.map_context, size_bytes);
     if (memory)
         __atomic_fetch_add(&fault->mapped_bytes, (long)size_bytes, __ATOMIC_RELAXED);
     return memory;
+}
+
+static inline void *fault_reserve(void *context, size_t size_bytes)
+{
+    struct fault_kernel *fault = context;
+    if (fault_now(fault, FAULT_MAP))
+        return NULL;
+    void *memory = fault->real->reserve(fault->real->host.context, size_bytes);
+    if (memory)
+        __atomic_fetch_add(&fault->mapped_bytes, (long)size_bytes, __ATOMIC_RELAXED);
+    return memory;
+}
+
+static inline int fault_commit(void *context, void *memory, size_t size_bytes)
+{
+    struct fault_kernel *fault = context;
+    if (fault_now(fault, FAULT_MAP))
+        return fault_errno(fault, ENOMEM);
+    return fault->real->commit(fault->real->host.context, memory, size_bytes);
 }
 
 static inline void fault_unmap(void *context, void *memory, size_t size_bytes)
 {
     struct fault_kernel *fault = context;
     __atomic_fetch_sub(&fault->mapped_bytes, (long)size_bytes, __ATOMIC_RELAXED);
-    fault->real->host.unmap(fault->real->host.context, memory, size_bytes);
+    fault->real->host.unmap(fault->real->host.map_context, memory, size_bytes);
 }
 
 static inline int fault_guard(void *context, void *memory, size_t size_bytes)
@@ -133,7 +152,7 @@ static inline int fault_guard(void *context, void *memory, size_t size_bytes)
     struct fault_kernel *fault = context;
     if (fault_now(fault, FAULT_GUARD))
         return fault_errno(fault, ENOMEM);
-    return fault->real->host.guard(fault->real->host.context, memory, size_bytes);
+    return fault->real->host.guard(fault->real->host.map_context, memory, size_bytes);
 }
 
 static inline void fault_report(void *context, const char *line)
@@ -267,7 +286,7 @@ static inline void fault_kernel_init(struct fault_kernel *fault)
     fault->fail_nth = -1;
     fault->real = torci_kernel_linux_get();
     fault->kernel = *fault->real;
-    fault->kernel.host.context = fault;
+    fault->kernel.host.context = fault->kernel.host.map_context = fault;
     fault->kernel.host.now_ns = fault_now_ns;
     fault->kernel.host.alloc = fault_alloc;
     fault->kernel.host.free = fault_free;
@@ -279,6 +298,8 @@ static inline void fault_kernel_init(struct fault_kernel *fault)
     fault->kernel.ring_enter = fault_ring_enter;
     fault->kernel.ring_register = fault_ring_register;
     fault->kernel.ring_map = fault_ring_map;
+    fault->kernel.reserve = fault_reserve;
+    fault->kernel.commit = fault_commit;
     fault->kernel.wake = fault_wake;
     fault->kernel.random = fault_random;
     fault->kernel.thread_start = fault_thread_start;

@@ -49,6 +49,12 @@ static void *map_memory(void *context, size_t size)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
+static int commit_memory(void *context, void *memory, size_t size)
+{
+    (void)context, (void)memory, (void)size;
+    return 0;
+}
+
 static void unmap_memory(void *context, void *memory, size_t size)
 {
     self_of(context)->bytes -= (long)size;
@@ -411,6 +417,7 @@ void scripted_init(struct scripted_kernel *script)
     script->now_ns = TORC_SEC;
     script->kernel = (struct torci_kernel){
         .host = {.context = script,
+                 .map_context = script,
                  .now_ns = now_ns,
                  .alloc = alloc_memory,
                  .free = free_memory,
@@ -422,6 +429,8 @@ void scripted_init(struct scripted_kernel *script)
         .ring_enter = ring_enter,
         .ring_register = ring_register,
         .ring_map = ring_map,
+        .reserve = map_memory,
+        .commit = commit_memory,
         .wake = wake,
         .random = no_random,
         .thread_start = no_thread,
