@@ -31,5 +31,6 @@
 #include "io/signals.h"
 #include "shard/run.h"
 #include "shard/topology.h"
+#include "shard/xchan.h"
 
 #endif
