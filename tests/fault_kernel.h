@@ -63,7 +63,7 @@ struct fault_kernel {
     int setup_errno;              /* positive: every set-up fails with it */
 
     long allocated_bytes, mapped_bytes; /* atomic: not given back yet */
-    uint64_t enters; /* atomic */
+    uint64_t enters;
     unsigned lines;
     char line[FAULT_LINES_MAX][FAULT_LINE_BYTES]; /* reported */
 };
@@ -182,7 +182,7 @@ static inline int fault_ring_enter(void *context, int ring, unsigned to_submit,
                                    size_t arg_size)
 {
     struct fault_kernel *fault = context;
-    __atomic_fetch_add(&fault->enters, 1, __ATOMIC_RELAXED);
+    fault->enters++;
     if (fault_now(fault, FAULT_ENTER))
         return fault_errno(fault, EINTR);
     return fault->real->ring_enter(fault->real->host.context, ring, to_submit, min_complete, flags,
