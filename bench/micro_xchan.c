@@ -55,6 +55,8 @@ static int recv_all(void)
     uint64_t count = 1, sum = 0;
     __atomic_store_n(&xchan.sender, sender, __ATOMIC_RELEASE);
     err = messages_recv(receiver, &message);
+    if (err)
+        micro_die("xchan", err);
     uint64_t began = torc_now_ns();
     while (!(err = messages_recv(receiver, &message))) {
         sum += message.word[0];
