@@ -113,11 +113,12 @@ static void register_ring_fd(struct torci_ring *ring)
     }
 }
 
+/* Of rings that somebody has for a moment: written by all, read by none. */
+static struct torci_counters nobodys;
+
 int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, uint32_t entries,
                     uint32_t completion_entries, bool polled)
 {
-    static struct torci_counters
-        nobodys; /* written by all who have a ring for a moment, read by none */
     memset(ring, 0, sizeof *ring);
     ring->kernel = kernel;
     ring->counters = &nobodys;

@@ -104,24 +104,31 @@ static int queue_bell(struct torci_shard *self, struct torci_peer *peer)
     return 0;
 }
 
-static void ring_bell(struct torci_shard *self, struct torci_peer *peer)
+/* Whether there was need to. */
+static bool ring_bell(struct torci_shard *self, struct torci_peer *peer)
 {
     struct torci_io *to = &shard_of(self, peer->id)->io;
     /* pairs with park in io/loop.c: the bit is set, so either it sees that, or we see it asleep */
     if (!__atomic_exchange_n(&to->wake.parked, 0, __ATOMIC_SEQ_CST))
-        return;
+        return false;
     if (queue_bell(self, peer))
         (void)self->io.kernel->wake(self->io.kernel->host.context, to->wake.event_fd);
+    return true;
 }
 
 static void signal_peer(struct torci_shard *self, struct torci_peer *peer, enum torci_bit bit)
 {
-    if (torci_mesh_mark(shard_of(self, peer->id), self->id, bit))
-        ring_bell(self, peer);
+    struct torci_counters *counters = self->io.exec.counters;
+    bool rung = torci_mesh_mark(shard_of(self, peer->id), self->id, bit) && ring_bell(self, peer);
+    torci_count(rung ? &counters->wake_sent : &counters->wake_elided);
 }
 
 static void publish(struct torci_shard *self, struct torci_peer *peer, enum torci_lane_kind kind)
 {
+    struct torci_counters *counters = self->io.exec.counters;
+    torci_count_add(kind == TORCI_LANE_WORK ? &counters->message_work_sent
+                                            : &counters->message_control_sent,
+                    torci_lane_writer_unpublished(&peer->to[kind]));
     torci_lane_writer_publish(&peer->to[kind]);
     signal_peer(self, peer, (enum torci_bit)kind);
 }
@@ -208,6 +215,7 @@ int torci_mesh_send(struct torci_shard *self, uint32_t to, const struct torci_me
     int err = torci_wait_pending();
     if (err || !torci_mesh_try_send(self, to, message))
         return err;
+    torci_count(&self->io.exec.counters->message_waits);
     do {
         struct torci_wait wait;
         torci_wait_init(&wait);
@@ -224,6 +232,7 @@ void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note
     if (TORC_LIKELY(torci_list_is_empty(&peer->notes)) &&
         lane_send(self, peer, TORCI_LANE_CONTROL, &note->message))
         return;
+    torci_count(&self->io.exec.counters->message_deferred);
     note->queued = true;
     torci_list_push_back(&peer->notes, &note->link);
 }
@@ -295,6 +304,10 @@ static void take_lane(struct torci_shard *self, struct torci_peer *peer, enum to
         torci_lane_reader_pop(reader);
     }
     if (torci_lane_reader_is_ahead(reader)) {
+        struct torci_counters *counters = self->io.exec.counters;
+        torci_count_add(kind == TORCI_LANE_WORK ? &counters->message_work_received
+                                                : &counters->message_control_received,
+                        reader->next - reader->released);
         peer->empty_looks[kind] = 0;
         tell_of_room(self, peer, reader);
     } else if (!stalled && ++peer->empty_looks[kind] == EMPTY_LOOKS_MAX) {
