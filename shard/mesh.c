@@ -79,6 +79,11 @@ static struct torci_shard *shard_of(const struct torci_shard *self, uint32_t id)
     return self->set->shards[id];
 }
 
+static struct torci_counters *counters_of(struct torci_shard *self)
+{
+    return self->io.exec.counters;
+}
+
 static void bell_done(struct torc_op *op, int result, uint32_t flags)
 {
     (void)flags;
@@ -104,28 +109,30 @@ static int queue_bell(struct torci_shard *self, struct torci_peer *peer)
     return 0;
 }
 
-/* Whether there was need to. */
-static bool ring_bell(struct torci_shard *self, struct torci_peer *peer)
+static void ring_bell(struct torci_shard *self, struct torci_peer *peer)
 {
     struct torci_io *to = &shard_of(self, peer->id)->io;
     /* pairs with park in io/loop.c: the bit is set, so either it sees that, or we see it asleep */
-    if (!__atomic_exchange_n(&to->wake.parked, 0, __ATOMIC_SEQ_CST))
-        return false;
+    if (!__atomic_exchange_n(&to->wake.parked, 0, __ATOMIC_SEQ_CST)) {
+        torci_count(&counters_of(self)->wake_elided);
+        return;
+    }
+    torci_count(&counters_of(self)->wake_sent);
     if (queue_bell(self, peer))
         (void)self->io.kernel->wake(self->io.kernel->host.context, to->wake.event_fd);
-    return true;
 }
 
 static void signal_peer(struct torci_shard *self, struct torci_peer *peer, enum torci_bit bit)
 {
-    struct torci_counters *counters = self->io.exec.counters;
-    bool rung = torci_mesh_mark(shard_of(self, peer->id), self->id, bit) && ring_bell(self, peer);
-    torci_count(rung ? &counters->wake_sent : &counters->wake_elided);
+    if (torci_mesh_mark(shard_of(self, peer->id), self->id, bit))
+        ring_bell(self, peer);
+    else
+        torci_count(&counters_of(self)->wake_elided);
 }
 
 static void publish(struct torci_shard *self, struct torci_peer *peer, enum torci_lane_kind kind)
 {
-    struct torci_counters *counters = self->io.exec.counters;
+    struct torci_counters *counters = counters_of(self);
     torci_count_add(kind == TORCI_LANE_WORK ? &counters->message_work_sent
                                             : &counters->message_control_sent,
                     torci_lane_writer_unpublished(&peer->to[kind]));
@@ -215,7 +222,7 @@ int torci_mesh_send(struct torci_shard *self, uint32_t to, const struct torci_me
     int err = torci_wait_pending();
     if (err || !torci_mesh_try_send(self, to, message))
         return err;
-    torci_count(&self->io.exec.counters->message_waits);
+    torci_count(&counters_of(self)->message_waits);
     do {
         struct torci_wait wait;
         torci_wait_init(&wait);
@@ -232,7 +239,7 @@ void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note
     if (TORC_LIKELY(torci_list_is_empty(&peer->notes)) &&
         lane_send(self, peer, TORCI_LANE_CONTROL, &note->message))
         return;
-    torci_count(&self->io.exec.counters->message_deferred);
+    torci_count(&counters_of(self)->message_deferred);
     note->queued = true;
     torci_list_push_back(&peer->notes, &note->link);
 }
@@ -293,6 +300,7 @@ static bool unwatch(struct torci_shard *self, struct torci_peer *peer, enum torc
 static void take_lane(struct torci_shard *self, struct torci_peer *peer, enum torci_lane_kind kind)
 {
     struct torci_lane_reader *reader = &peer->from[kind];
+    struct torci_counters *counters = counters_of(self);
     bool stalled = false;
     for (unsigned taken = 0; taken < TAKE_MAX; taken++) {
         const struct torci_message *message = torci_lane_reader_slot(reader);
@@ -304,7 +312,6 @@ static void take_lane(struct torci_shard *self, struct torci_peer *peer, enum to
         torci_lane_reader_pop(reader);
     }
     if (torci_lane_reader_is_ahead(reader)) {
-        struct torci_counters *counters = self->io.exec.counters;
         torci_count_add(kind == TORCI_LANE_WORK ? &counters->message_work_received
                                                 : &counters->message_control_received,
                         reader->next - reader->released);
