@@ -10,6 +10,7 @@ from rounds import Contender, Group, LeftOut
 GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'disk',
           'xchan', 'call', 'call_park', 'alloc', 'turn')
 RIVALS = ('tokio', 'monoio', 'glommio', 'compio')
+CROSS_RIVALS = ('tokio', 'glommio')  # have a channel between executors
 IO_SECONDS, DISK_SECONDS = 1, 2  # all contenders of a row run equally long: the best of shorter runs would be luckier
 
 
@@ -63,8 +64,8 @@ class Commands:
         help_line = 'cargo 1.88 or newer (rustup.rs) lets `make -f bench/peers/Makefile` build it'
         return self._program(name, os.path.join('peers', 'rival'), [name, *args], help_line)
 
-    def rivals(self, *args):
-        return [self.rival(name, *args) for name in RIVALS]
+    def rivals(self, *args, names=RIVALS):
+        return [self.rival(name, *args) for name in names]
 
     @staticmethod
     def fio(name, *args):
@@ -110,12 +111,12 @@ def timer_group(c):
 def shard_groups(c):
     """Two shards on CPUs of their own, or one: what crosses between CPUs, and what N shards cost one that is alone."""
     yield Group('xchan', [c.torc('xchan'), c.floor('floor', 'floor_shards', 'xchan'),
-                          *c.rivals('xchan')], 15, [
+                          *c.rivals('xchan', names=CROSS_RIVALS)], 15, [
         Row('one way between two CPUs, 64-byte messages', {'bench': 'xchan'}, 'ns',
-            [least(0.80, 'floor'), least(5, *RIVALS, text='>= 5 x the best rival')])], pinned=False)
-    yield Group('call', [c.torc('call'), c.floor('floor', 'floor_shards', 'call'), *c.rivals('call')], 15, [
+            [least(0.80, 'floor'), least(5, *CROSS_RIVALS, text='>= 5 x the best rival')])], pinned=False)
+    yield Group('call', [c.torc('call'), c.floor('floor', 'floor_shards', 'call'), *c.rivals('call', names=CROSS_RIVALS)], 15, [
         Row('call and answer, both spinning', {'bench': 'call'}, 'ns',
-            [least(0.5, 'floor'), least(2, *RIVALS, text='>= 2 x the best rival')])], pinned=False)
+            [least(0.5, 'floor'), least(2, *CROSS_RIVALS, text='>= 2 x the best rival')])], pinned=False)
     yield Group('call_park', [c.torc('call_park'), c.floor('floor', 'floor_shards', 'call_park')], 15, [
         Row('call and answer, both asleep', {'bench': 'call_park'}, 'ns', [least(0.9, 'floor')])], pinned=False)
     yield Group('alloc', [c.torc('alloc'), c.torc('alloc_remote')], 9, [
