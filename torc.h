@@ -8,6 +8,7 @@
 #include "core/base.h"
 #include "core/broadcast.h"
 #include "core/channel.h"
+#include "core/counters.h"
 #include "core/event.h"
 #include "core/histogram.h"
 #include "core/lock.h"

@@ -17,6 +17,7 @@
 enum {
     WAKE_LAG_FIRST_NS = 100 * 1000, /* believed until the machine has been seen to wake us */
     WAKE_LAG_MAX_NS = 1000 * 1000,
+    GAUGES_EVERY_NS = 1000 * 1000, /* while there is no sleep to show them before */
 };
 
 int torci_exec_init(struct torci_exec *exec, const struct torci_host *host,
@@ -31,6 +32,10 @@ int torci_exec_init(struct torci_exec *exec, const struct torci_host *host,
     exec->stack_class = (uint8_t)stack_class;
     exec->tasks_max = config->tasks_max ? config->tasks_max : TORCI_TASKS_MAX_DEFAULT;
     exec->quota_ns = config->quota_ns ? config->quota_ns : TORCI_QUOTA_NS;
+    torci_counter_set_init(&exec->own_counter_set, &exec->own_counters, sizeof exec->own_counters,
+                           1);
+    exec->counters = config->counters ? config->counters : &exec->own_counters;
+    exec->counter_set = config->counters ? config->counter_set : &exec->own_counter_set;
     exec->burst = 64;
     exec->wake_lag_ns = WAKE_LAG_FIRST_NS;
     exec->now_ns = torci_host_now_ns(host);
@@ -63,15 +68,48 @@ static void adapt_burst(struct torci_exec *exec, uint64_t used_ns)
         exec->burst *= 2;
 }
 
+/* The switches of a slice are what its budget has lost, so that no switch has to count itself. */
+static void count_slice(struct torci_exec *exec, uint64_t used_ns)
+{
+    struct torci_counters *counters = exec->counters;
+    torci_count_add(&counters->task_switches, exec->burst - exec->budget - exec->budget_cut);
+    torci_count_add(&counters->loop_busy_ns, used_ns);
+    torci_count_ns(&counters->loop_slice_ns, used_ns);
+}
+
 static void run_slice(struct torci_exec *exec, struct torc_queue *queue)
 {
     uint64_t began = exec->now_ns;
     exec->slice_end_ns = torci_queue_slice_end(exec, queue);
-    if (!torci_queue_is_empty(queue))
+    bool ran = !torci_queue_is_empty(queue);
+    if (ran)
         torci_switch_to_tasks(exec, queue);
     exec->now_ns = torci_host_now_ns(exec->host);
-    adapt_burst(exec, exec->now_ns - began);
-    torci_queue_charge(exec, queue, exec->now_ns - began);
+    uint64_t used_ns = exec->now_ns - began;
+    if (ran)
+        count_slice(exec, used_ns);
+    adapt_burst(exec, used_ns);
+    torci_queue_charge(exec, queue, used_ns);
+}
+
+/* The tasks of GROUP's runnable queues that are ready. */
+static uint64_t count_ready(const struct torc_queue *group)
+{
+    uint64_t ready = 0;
+    for (const struct torc_queue *at = group->first_runnable; at; at = at->next_runnable)
+        ready += at->tail - at->head + count_ready(at);
+    return ready;
+}
+
+/* Gauges that nobody keeps up to date, since what they show changes far more often than anyone looks. */
+static void show_gauges(struct torci_exec *exec)
+{
+    struct torci_counters *counters = exec->counters;
+    exec->gauges_due_ns = exec->now_ns + GAUGES_EVERY_NS;
+    torci_gauge_set(&counters->task_live, exec->fibers_live);
+    torci_gauge_set(&counters->task_ready, count_ready(&exec->top));
+    torci_gauge_set(&counters->timer_armed, exec->wheel.armed);
+    torci_gauge_set(&counters->loop_wake_lag_ns, exec->wake_lag_ns);
 }
 
 /* How late a sleep that a timer ended was: the recent worst, forgotten slowly. */
@@ -93,8 +131,14 @@ static int turn(struct torci_exec *exec)
         if (until <= exec->now_ns)
             until = 0;
     }
+    if (until || TORC_UNLIKELY(exec->now_ns >= exec->gauges_due_ns))
+        show_gauges(exec);
+    exec->idle_ns = NULL;
+    exec->idle_since_ns = exec->now_ns;
     int err = host->turn(host->context, until);
     exec->now_ns = torci_host_now_ns(host);
+    if (exec->idle_ns)
+        torci_count_add(exec->idle_ns, exec->now_ns - exec->idle_since_ns);
     if (until && until != UINT64_MAX)
         learn_wake_lag(exec, until);
     return err;
@@ -109,6 +153,7 @@ int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg)
         exec, NULL, &(struct torc_task_options){.name = "main", .task = &exec->main}, main, arg);
     while (!err && exec->fibers_live) {
         exec->turns++;
+        torci_count(&exec->counters->loop_turns);
         if (exec->wheel.armed)
             (void)torci_wheel_advance(&exec->wheel, exec->now_ns);
         struct torc_queue *queue = torci_queue_pick(exec);

@@ -7,6 +7,7 @@
 #define TORC_CORE_EXEC_INTERNAL_H
 
 #include "core/context.h"
+#include "core/counters_internal.h"
 #include "core/host_internal.h"
 #include "core/park.h"
 #include "core/queue.h"
@@ -44,6 +45,8 @@ struct torci_exec_config {
     uint32_t tasks_max; /* live at the same time; 0: TORCI_TASKS_MAX_DEFAULT */
     size_t stack_bytes; /* default of tasks; 0: TORC_STACK_DEFAULT */
     uint64_t quota_ns;  /* how long tasks run between two looks at the ring; 0: TORCI_QUOTA_NS */
+    struct torci_counters *counters; /* zeroed, and the set they are in; NULL: the executor's own */
+    const struct torc_counter_set *counter_set;
 };
 
 enum {
@@ -58,6 +61,7 @@ struct torci_exec {
     struct torci_fiber *current; /* NULL in the loop */
     struct torc_queue *running;  /* whose slice it is */
     uint32_t budget;             /* switches left before the loop looks up */
+    uint32_t budget_cut;         /* how much of it was taken away */
     bool cut;       /* the budget was taken away: it says nothing about the length of a burst */
     uint32_t burst; /* the budget that a slice starts with: about TORCI_BURST_NS worth */
     uint64_t slice_end_ns;
@@ -68,6 +72,8 @@ struct torci_exec {
     struct torc_queue top;  /* the group that all queues are members of in the end */
     struct torc_queue root; /* the queue of tasks that name none */
 
+    struct torci_counters *counters;
+    const struct torc_counter_set *counter_set;
     const struct torci_host *host;
     struct torci_wheel wheel;
     struct torci_stacks stacks;
@@ -80,8 +86,11 @@ struct torci_exec {
     uint8_t locals_used;
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
     uint64_t quota_ns;
-    uint64_t now_ns;       /* read once a turn of the loop */
-    uint64_t turns;        /* of the loop */
+    uint64_t now_ns; /* read once a turn of the loop */
+    uint64_t turns;  /* of the loop */
+    uint64_t gauges_due_ns;
+    uint64_t idle_since_ns; /* this turn; the driver may say that it began later */
+    uint64_t *idle_ns;     /* the counter of what the driver did since then; NULL: it only looked */
     uint64_t wake_lag_ns;  /* how late the machine wakes a sleeper, the recent worst */
     uint64_t select_state; /* of the generator that says where a select looks first */
     struct torc_task main;
@@ -92,6 +101,9 @@ struct torci_exec {
     const void *loop_stack_low;
     size_t loop_stack_size;
     void *loop_sanitizer_fiber, *loop_save;
+
+    struct torci_counters own_counters; /* where nobody else has any for us */
+    struct torc_counter_set own_counter_set;
 };
 
 /* initial-exec: one load, where position-independent code by default makes a call. */
@@ -178,6 +190,7 @@ static inline void torci_park_finish(struct torci_exec *exec, struct torci_park 
 /* The loop comes next, whoever is ready. */
 static inline void torci_exec_end_slice(struct torci_exec *exec)
 {
+    exec->budget_cut += exec->budget;
     exec->budget = 0;
     exec->cut = true;
 }

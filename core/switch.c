@@ -78,6 +78,7 @@ TORCI_NO_TSAN void torci_switch_to_tasks(struct torci_exec *exec, struct torc_qu
 {
     exec->running = queue;
     exec->budget = exec->burst;
+    exec->budget_cut = 0;
     exec->cut = false;
     struct torci_fiber *next = torci_choose_next(exec, queue);
     struct torci_context *to = torci_context_of(exec, next);

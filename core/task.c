@@ -107,6 +107,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
     struct torci_fiber *fiber = exec->free_fibers;
     exec->free_fibers = fiber->next_free;
     exec->fibers_live++;
+    torci_count(&exec->counters->task_spawned);
     queue->tasks++;
     fiber->context.ip = NULL;
     fiber->queue = queue;

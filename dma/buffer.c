@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "core/wait_internal.h"
-#include "dma/stats_internal.h"
+#include "io/io_internal.h"
 #include "io/resource.h"
 
 static const size_t region_bytes_max = (size_t)1
@@ -116,7 +116,7 @@ static void report_unpinned(const struct torc_buffer_pool *pool, int err)
              "more CPU time",
              pool->memory_bytes >> 10, -err);
     host->report(host->context, line);
-    torci_dma_count(TORCI_DMA_UNPINNED_POOLS);
+    torci_count(&torci_this->counters->dma_unpinned_pools);
 }
 
 static void release(struct torc_buffer_pool *pool)

@@ -87,7 +87,7 @@ int torci_file_align(struct torc_file *file, const struct torci_statx *statx)
             offset = (uint32_t)bytes;
         if (memory > offset)
             memory = offset;
-        torci_dma_count(TORCI_DMA_ALIGNMENT_GUESSES);
+        torci_count(&torci_this->counters->dma_alignment_guesses);
     }
     /* A transfer that stops at a multiple of the offset's alignment must be able to go on from there in memory. */
     if (offset < memory)

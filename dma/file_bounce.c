@@ -72,7 +72,7 @@ ssize_t torci_file_bounce(struct torc_file *file, const struct torc_transfer *tr
     int err = torc_buffer_get(file->bounce, 1, &buffer);
     if (err)
         return err;
-    torci_dma_count(TORCI_DMA_BOUNCE_READS);
+    torci_count(&torci_this->counters->dma_bounce_reads);
     ssize_t n;
     if (transfer->pieces)
         n = read_pieces(file, buffer, transfer);

@@ -79,10 +79,10 @@ int torci_file_call_blocking(long number, const long arguments[6])
     return torc_blocking(run_blocking, &call);
 }
 
-int torci_file_call(const struct torci_file_call *call)
+static int run(const struct torci_file_call *call)
 {
     if (!torci_ring_has_op(torci_io_this(), call->opcode)) {
-        torci_dma_count(TORCI_DMA_POOL_CALLS);
+        torci_count(&torci_this->counters->dma_pool_calls);
         return torci_file_call_blocking(call->number, call->arguments);
     }
     struct torc_op op;
@@ -92,6 +92,17 @@ int torci_file_call(const struct torci_file_call *call)
         return err;
     prepare(sqe, call);
     return torc_op_wait(&op);
+}
+
+int torci_file_call(const struct torci_file_call *call)
+{
+    if (call->opcode != IORING_OP_FSYNC)
+        return run(call);
+    uint64_t began_ns = torci_host_now_ns(torci_this->host);
+    torci_count(&torci_this->counters->dma_syncs);
+    int result = run(call);
+    torci_dma_count_ns(&torci_this->counters->dma_sync_ns, began_ns);
+    return result;
 }
 
 void torci_file_close_fd(int fd)
@@ -108,7 +119,7 @@ void torci_file_close_fd(int fd)
         on_ring = torc_op_wait(&op) != -ECANCELED;
     }
     if (!on_ring) {
-        torci_dma_count(TORCI_DMA_CLOSES_IN_LINE);
+        torci_count(&torci_this->counters->dma_closes_in_line);
         (void)TORCI_CALL(torci_kernel_this(), SYS_close, fd);
     }
     torc_mask_leave(&mask);

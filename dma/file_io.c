@@ -85,6 +85,25 @@ static void prepare(const struct torc_file *file, const struct torc_transfer *tr
     sqe->rw_flags = (int)(transfer->flags | (direction == WRITE ? file->write_flags : 0));
 }
 
+static uint64_t bytes_of(const struct torc_transfer *transfer)
+{
+    uint64_t bytes = transfer->size;
+    for (uint32_t i = 0; transfer->pieces && i < transfer->piece_count; i++)
+        bytes += transfer->pieces[i].iov_len;
+    return bytes;
+}
+
+static void count(const struct torc_transfer *transfer, enum direction direction)
+{
+    struct torci_counters *counters = torci_this->counters;
+    uint64_t bytes = bytes_of(transfer);
+    uint32_t size = torci_counter_size_class(bytes);
+    torci_count(direction == READ ? &counters->dma_reads[size] : &counters->dma_writes[size]);
+    torci_count_add(direction == READ ? &counters->dma_read_bytes[size]
+                                      : &counters->dma_write_bytes[size],
+                    bytes);
+}
+
 static ssize_t run(struct torc_file *file, const struct torc_transfer *transfer,
                    enum direction direction)
 {
@@ -99,7 +118,13 @@ static ssize_t run(struct torc_file *file, const struct torc_transfer *transfer,
     if (err)
         return err;
     prepare(file, transfer, direction, sqe);
-    return torc_op_wait(&op);
+    count(transfer, direction);
+    uint64_t began_ns = torci_host_now_ns(torci_this->host);
+    ssize_t result = torc_op_wait(&op);
+    torci_dma_count_ns(direction == READ ? &torci_this->counters->dma_read_ns
+                                         : &torci_this->counters->dma_write_ns,
+                       began_ns);
+    return result;
 }
 
 static int start(struct torc_file *file, const struct torc_transfer *transfer,
@@ -112,6 +137,7 @@ static int start(struct torc_file *file, const struct torc_transfer *transfer,
     if (err)
         return err;
     prepare(file, transfer, direction, sqe);
+    count(transfer, direction);
     if (transfer->batch)
         transfer->batch->in_flight++;
     return 0;
@@ -203,7 +229,7 @@ ssize_t torc_file_read_full_at(struct torc_file *file, void *memory, size_t size
         /* A direct read that stops inside a block has met the end of the file, and could not go on from there. */
         if (n == 0 || done >= size || ((offset + done) & file->offset_mask))
             return (ssize_t)done;
-        torci_dma_count(TORCI_DMA_SHORT_RESUMES);
+        torci_count(&torci_this->counters->dma_short_resumes);
     }
 }
 
@@ -231,7 +257,7 @@ int torc_file_write_full_at(struct torc_file *file, const void *memory, size_t s
         if (best == size)
             break;
         done = next;
-        torci_dma_count(TORCI_DMA_SHORT_RESUMES);
+        torci_count(&torci_this->counters->dma_short_resumes);
     }
     if (written)
         *written = best;

@@ -101,7 +101,7 @@ static void report_not_direct(struct torc_file *file)
              "torc: file descriptor %d was opened for direct I/O, but its file system buffers it",
              file->fd);
     host->report(host->context, line);
-    torci_dma_count(TORCI_DMA_DIRECT_IGNORED);
+    torci_count(&torci_this->counters->dma_direct_ignored);
     file->is_direct = false;
 }
 
@@ -145,7 +145,7 @@ static int set_up(struct torc_file *file, const struct torc_file_options *option
     if (!err && options->poll != TORC_POLL_NEVER) {
         err = torci_file_poll_probe(file);
         if (err == -EOPNOTSUPP && options->poll == TORC_POLL_AUTO) {
-            torci_dma_count(TORCI_DMA_POLL_REFUSED);
+            torci_count(&torci_this->counters->dma_poll_refused);
             err = 0;
         }
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the dma room did in another way than was asked: every fall-back is counted, none is silent. Counters belong to
- * an executor, only grow and are never reset.
+ * an executor, only grow and are never reset; they are the same as those of core/counters.h, in one struct.
  */
 #ifndef TORC_DMA_STATS_H
 #define TORC_DMA_STATS_H

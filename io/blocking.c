@@ -160,6 +160,7 @@ int torc_blocking(torc_task_fn *fn, void *arg)
         torci_list_push_back(&blocking->queue, &job.wait.link);
     else
         return -EAGAIN;
+    torci_count(&torci_this->counters->blocking_jobs);
     return torci_wait_park(&job.wait);
 }
 

@@ -54,7 +54,6 @@ struct torci_io {
         uint64_t turns;
         uint32_t budget, reports;
     } stall;
-    uint64_t dma_counters[8]; /* the dma room's; it knows which is which */
 };
 
 static inline struct torci_io *torci_io_this(void)

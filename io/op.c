@@ -289,6 +289,7 @@ bool torci_op_reap(struct torci_io *io, struct torci_ring *ring)
     uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
     if (head == tail)
         return false;
+    torci_count_add(&io->exec.counters->ring_cqes, tail - head);
     do {
         struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
         uint64_t user_data = cqe->user_data;

@@ -204,11 +204,14 @@ int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t ti
     torci_ledger_submit(ring->ledger, ring);
     /* pairs with the kernel's acquire of the tail: the entries are written before it */
     __atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
-    ring->enters++;
     int n = ring->kernel->ring_enter(ring->kernel->host.context, ring->fd, to_submit, min_complete,
                                      flags, arg, arg_size);
+    if (TORC_LIKELY(ring->counters != NULL))
+        torci_count(&ring->counters->ring_enters);
     if (TORC_LIKELY(n >= 0)) {
         ring->submitted += (uint32_t)n;
+        if (TORC_LIKELY(ring->counters != NULL))
+            torci_count_add(&ring->counters->ring_sqes, (uint32_t)n);
         return 0;
     }
     return n == -EINTR || n == -ETIME || n == -EAGAIN || n == -EBUSY ? 0 : n;

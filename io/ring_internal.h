@@ -12,6 +12,7 @@
 #include <liburing.h>
 
 #include "core/base.h"
+#include "core/counters_internal.h"
 #include "io/kernel_internal.h"
 
 struct torci_ledger;
@@ -40,7 +41,7 @@ struct torci_ring {
     struct torci_ledger *ledger; /* debug builds */
     void *rings;                 /* both, mapped as one */
     size_t rings_size, sqes_size;
-    uint64_t enters; /* system calls made; the stress test accounts for them */
+    struct torci_counters *counters; /* of its executor; NULL: nobody's */
 };
 
 enum {

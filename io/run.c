@@ -66,6 +66,7 @@ struct torci_ring *torci_io_poll_ring(struct torci_io *io)
                                   io->config.completion_entries, true);
         if (err)
             io->poll_ring.real_fd = TORCI_RING_REFUSED;
+        io->poll_ring.counters = io->exec.counters;
     }
     return io->poll_ring.real_fd >= 0 ? &io->poll_ring : NULL;
 }
@@ -106,6 +107,7 @@ static void watch_stall(void)
     uint32_t n = ++io->stall.reports;
     if (n & (n - 1))
         return;
+    torci_count(&exec->counters->stall_reports);
     char line[LINE_MAX];
     unsigned long long stalled_ms = io->config.stall_ns * n / TORC_MS;
     snprintf(line, sizeof line,
@@ -129,6 +131,7 @@ static int bring_up_ring(struct torci_io *io)
         say(io->kernel, line);
         return err;
     }
+    io->ring.counters = io->exec.counters;
     torci_ring_probe_ops(&io->ring, io->ops);
     limit_kernel_workers(io);
     io->exec.kernel_flags = io->ring.kernel_flags;
