@@ -78,7 +78,7 @@ rm -f "$dir/bad.fio" "$dir/out" "$dir/err"
 same nothing_was_made "$(ls -A "$dir")" ""
 
 # --- CPUs and nodes that are not there
-allowed=$(taskset -cp $$ | sed 's/.*: //')
+allowed=$(awk '/^Cpus_allowed_list/ { print $2 }' /proc/self/status)
 cpu0=${allowed%%[-,]*}
 refuses missing_cpu "cpus_allowed: CPU 4000 is not one that this process may use: $allowed" \
     --name=a --size=1m --filename="$dir/x" --cpus_allowed=4000

@@ -315,5 +315,5 @@ void bench_run_deinit(struct bench_run *run)
     free(run->workers);
     free(run->meters);
     free(run->waves);
-    *run = (struct bench_run){.plan = run->plan};
+    *run = (struct bench_run){.plan = run->plan, .began = run->began};
 }
