@@ -322,9 +322,9 @@ TEST(bench_placement, this_machine_can_be_read)
     static struct bench_spec spec;
     static struct bench_machine machine;
     bench_spec_init(&spec);
-    CHECK_EQ(bench_machine_read(&machine, &spec), 0);
+    CHECK_EQ(bench_machine_read(&machine, 3, &spec), 0);
     CHECK(machine.order_count > 0);
-    CHECK(machine.order_count <= bench_numbers_count(&machine.cpus));
+    CHECK(machine.order_count <= 3);
     for (unsigned i = 0; i < machine.order_count; i++) {
         CHECK(bench_numbers_has(&machine.cpus, machine.order[i]));
         CHECK(bench_numbers_has(&machine.nodes, machine.node_of[machine.order[i]]));

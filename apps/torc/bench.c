@@ -171,7 +171,7 @@ static int prepare(struct session *s)
     static struct bench_machine machine; /* too large for a comfortable stack */
     int err = bench_plan_make(&s->plan, &s->spec);
     if (!err)
-        err = bench_machine_read(&machine, &s->spec);
+        err = bench_machine_read(&machine, bench_plan_largest_wave(&s->plan), &s->spec);
     if (!err)
         err = bench_plan_place(&s->plan, &machine);
     if (!err)

@@ -137,6 +137,17 @@ static unsigned rank_of(const struct bench_numbers *set, unsigned number)
     return rank;
 }
 
+unsigned bench_plan_largest_wave(const struct bench_plan *plan)
+{
+    unsigned largest = 0, copies = 0, wave = 0;
+    for (unsigned i = 0; i < plan->instance_count; i++) {
+        copies = plan->instances[i].job->wave == wave ? copies + 1 : 1;
+        wave = plan->instances[i].job->wave;
+        largest = larger(largest, copies);
+    }
+    return largest;
+}
+
 int bench_plan_place(struct bench_plan *plan, const struct bench_machine *machine)
 {
     unsigned last = plan->instances[plan->instance_count - 1].job->wave;

@@ -21,7 +21,10 @@ struct bench_machine {
     uint16_t node_of[BENCH_NUMBERS_MAX];
 };
 
-/* The machine that we run on. -errno and spec->error if it does not say. */
-int bench_machine_read(struct bench_machine *machine, struct bench_spec *spec);
+/* The machine that we run on, with an order of WANTED CPUs, or fewer. A negative errno and spec->error if it can't be
+ * read. */
+int bench_machine_read(struct bench_machine *machine, unsigned wanted, struct bench_spec *spec);
+/* The copies of the largest wave. */
+unsigned bench_plan_largest_wave(const struct bench_plan *plan);
 
 #endif
