@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Compares torc with floors and rivals: short interleaved rounds, the same CPUs, each one's best.
+"""Compares torc with floors and rivals: short interleaved rounds, one CPU, each one's best.
 
     bench/compare.py                            everything that `make bench` shows
     bench/compare.py --only yield,nop           some of it, by the names below
@@ -131,26 +131,26 @@ def print_table(views, first):
         show(*cells)
 
 
-def command_text(contender, cpus):
-    return f'taskset -c {",".join(map(str, cpus))} {shlex.join(contender.argv)}'
+def command_text(group, contender, cpu):
+    return (f'taskset -c {cpu} ' if group.pinned else '') + shlex.join(contender.argv)
 
 
-def machine_text(cpus):
+def machine_text(cpu):
     model = platform.machine()
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as f:
         model = next((line.split(':', 1)[1].strip() for line in f if line.startswith('model name')), model)
-    return f'Linux {platform.release()}, {model}, {os.cpu_count()} CPUs, pinned to CPU {cpus[0]}'
+    return f'Linux {platform.release()}, {model}, {os.cpu_count()} CPUs, pinned to CPU {cpu}'
 
 
-def markdown_text(views, groups, missing, cpus, first):
-    out = [machine_text(cpus) + '. Best and median of interleaved rounds; '
+def markdown_text(views, groups, missing, cpu, first):
+    out = [machine_text(cpu) + '. Best and median of interleaved rounds; '
            f'the ratio is how many times as good {first}\'s best is.', '',
            f'| work | who | best | median | {first} is | bar |', '|---|---|---|---|---|---|']
     out += ['| ' + ' | '.join(line) + ' |' for line in table_lines(views)]
     out += ['', 'Commands:', '', '```sh']
     for group, rounds in groups:
         out.append(f'# {group.name}: {rounds} rounds')
-        out += [command_text(c, cpus[:group.cpus]) for c in group.contenders if not c.missing]
+        out += [command_text(group, c, cpu) for c in group.contenders if not c.missing]
     out.append('```')
     if missing:
         out += ['', 'Left out:', '', *(f'- {line}' for line in missing)]
@@ -198,7 +198,7 @@ def arguments():
 
 
 def place(wanted):
-    """Takes this program off the measured CPU where it can. Returns the CPUs to measure on, that one first."""
+    """Takes this program off the measured CPU where it can; returns that CPU, and all that are allowed."""
     allowed = sorted(os.sched_getaffinity(0))
     cpu = allowed[-1] if wanted is None else wanted
     if cpu not in allowed:
@@ -206,12 +206,12 @@ def place(wanted):
     others = set(allowed) - {cpu}
     if others:
         os.sched_setaffinity(0, others)
-    return [cpu, *sorted(others, reverse=True)]
+    return cpu, set(allowed)
 
 
 def main():
     a = arguments()
-    cpus = place(a.cpu)
+    cpu, cpus = place(a.cpu)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     views, ran, missing, everything = [], [], [], []
     with contextlib.ExitStack() as stack:
@@ -226,7 +226,7 @@ def main():
                     missing.append(group)
                     continue
                 rounds = a.rounds or group.rounds
-                samples, left_out = run_group(group, rounds, cpus, progress)
+                samples, left_out = run_group(group, rounds, cpu, cpus, progress)
                 ran.append((group, rounds))
                 missing += left_out
                 views += [View(row, group, samples) for row in group.rows or rows_found(samples)]
@@ -238,16 +238,16 @@ def main():
         print('compare.py: nothing was measured', file=sys.stderr)
         sys.exit(2)
     first = ran[0][0].contenders[0].name
-    print(machine_text(cpus))
+    print(machine_text(cpu))
     print_table(views, first)
     if missing:
         print('left out:', *merged(missing), sep='\n  ')
     if a.json:
         with open(a.json, 'w') as f:
-            json.dump({'machine': machine_text(cpus), 'samples': everything}, f, indent=1)
+            json.dump({'machine': machine_text(cpu), 'samples': everything}, f, indent=1)
     if a.markdown:
         with open(a.markdown, 'w') as f:
-            f.write(markdown_text(views, ran, merged(missing), cpus, first))
+            f.write(markdown_text(views, ran, merged(missing), cpu, first))
     if not everything:
         sys.exit(2)
     if a.strict and not all(ok for view in views for _, _, ok in view.verdicts()):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Runs contenders in many short interleaved rounds and keeps every figure that they print.
 
-A contender is a command. Each round runs each of them once, pinned to the same CPU (or CPUs), and every round starts with another
+A contender is a command. Each round runs each of them once, pinned to one CPU, and every round starts with another
 one, so that none always follows the same neighbour. What they print is read as records: either one JSON object a line
 (torc-micro and the programs in peers/), or fio's JSON document (fio and `torc bench`).
 
@@ -45,7 +45,7 @@ class Group:
     rounds: int
     rows: list = field(default_factory=list)  # of compare.Row: views of the records
     io_seconds: float = 0  # length of a run in which CPU per operation is watched; 0: not watched
-    cpus: int = 1  # that the contenders are pinned to
+    pinned: bool = True  # to one CPU; otherwise each contender places its threads itself
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def end(process):
 
 
 def run_once(argv, cpus, io_seconds):
-    """Runs one command pinned to CPUS; returns its records, raises ValueError with one line on any failure."""
+    """Runs one command on CPUS; returns its records, raises ValueError with one line on any failure."""
     with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:
         try:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
@@ -159,13 +159,11 @@ def run_once(argv, cpus, io_seconds):
     return records
 
 
-def run_group(group, rounds, cpus, say):
-    """Returns [(contender's name, round, record)] and who is left out."""
+def run_group(group, rounds, cpu, cpus, say):
+    """CPU: for groups that are pinned to one; CPUS: for the others. Returns [(contender's name, round, record)] and who is left out."""
     left_out = [LeftOut(group.name, c.name, c.missing) for c in group.contenders if c.missing]
     failed = set()
     able = [c for c in group.contenders if not c.missing]
-    if len(cpus) < group.cpus:
-        return [], [LeftOut(group.name, 'all', f'needs {group.cpus} CPUs, and {len(cpus)} may be used')]
     samples = []
     for turn in range(rounds):
         first = turn % len(able) if able else 0
@@ -174,7 +172,7 @@ def run_group(group, rounds, cpus, say):
                 continue
             say(f'{group.name}: round {turn + 1} of {rounds}, {contender.name}')
             try:
-                records = run_once(contender.argv, cpus[:group.cpus], group.io_seconds)
+                records = run_once(contender.argv, {cpu} if group.pinned else cpus, group.io_seconds)
             except (ValueError, KeyError) as e:
                 failed.add(contender.name)
                 left_out.append(LeftOut(group.name, contender.name, f'`{" ".join(contender.argv)}`: {e}'))
