@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import targets
 from rounds import Contender, Group, LeftOut
 
-GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'disk',
-          'xchan', 'call', 'call_park', 'alloc', 'turn')
+GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'shards',
+          'disk', 'xchan', 'call', 'call_park', 'alloc', 'turn')
 RIVALS = ('tokio', 'monoio', 'glommio', 'compio')
 IO_SECONDS, DISK_SECONDS = 1, 2  # all contenders of a row run equally long: the best of shorter runs would be luckier
 
