@@ -2,13 +2,13 @@
 """What `make bench` compares: the works, who does them, and the bars that torc must reach."""
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import targets
 from rounds import Contender, Group, LeftOut
 
-GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'disk',
-          'xchan', 'call', 'call_park', 'alloc', 'turn')
+GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'shards',
+          'disk', 'xchan', 'call', 'call_park', 'alloc', 'turn')
 RIVALS = ('tokio', 'monoio', 'glommio', 'compio')
 CROSS_RIVALS = ('tokio', 'glommio')  # have a channel between executors
 IO_SECONDS, DISK_SECONDS = 1, 2  # all contenders of a row run equally long: the best of shorter runs would be luckier
@@ -73,6 +73,10 @@ class Commands:
         # the rest of us (seen: 90k reads/s against 128k on a busy machine, and no difference on an idle one).
         missing = '' if shutil.which('fio') else 'not installed: `apt install fio`'
         return Contender(name, ['fio', '--ioengine=io_uring', '--thread', '--readonly', *args], missing)
+
+
+def named(name, contender):
+    return replace(contender, name=name)
 
 
 def micro_groups(c):
@@ -166,6 +170,23 @@ def read_groups(c, path, size):
     ], IO_SECONDS)
 
 
+def shards_group(c, path, size, cpus):
+    """The same work by one copy and by two, each with its own queue of 128: what a second CPU adds."""
+    both = fio_options(path, size, IO_SECONDS, *BATCHED, '--group_reporting')
+    one = [*both, f'--cpus_allowed={cpus[0]}']
+    two = [*both, f'--cpus_allowed={cpus[0]},{cpus[1]}', '--cpus_allowed_policy=split', '--numjobs=2']
+    reads = {'bench': 'read'}
+    yield Group('shards', [
+        named('2 shards', c.torc_bench(*two)),
+        named('1 shard', c.torc_bench(*one)),
+        c.fio('fio, 2 threads', *two),
+        c.fio('fio, 1 thread', *one),
+    ], 11, [
+        Row(f'4K random read, {path}, depth 128 a shard, 2 CPUs', reads, 'iops', [least(1.9, '1 shard')]),
+        Row('the same: CPU per read', reads, 'cpu_ns'),
+    ], IO_SECONDS, pinned=False)
+
+
 def disk_group(c, path, size):
     options = fio_options(path, size, DISK_SECONDS, *BATCHED)
     reads = {'bench': 'read'}
@@ -180,14 +201,14 @@ def disk_group(c, path, size):
     ], DISK_SECONDS)
 
 
-def groups(build, wanted, stack, say):
+def groups(build, wanted, stack, say, cpus):
     """Yields the groups, and a LeftOut for what cannot be had. Targets are prepared when their turn comes, and given
     back when `stack` closes."""
     c = Commands(build)
     for group in [*micro_groups(c), *ring_groups(c), *timer_group(c), *shard_groups(c)]:
         if wanted(group.name):
             yield group
-    if wanted('read') or wanted('read1'):
+    if wanted('read') or wanted('read1') or wanted('shards'):
         try:
             path = os.environ.get('TORC_BENCH_DEV')
             if not path:
@@ -196,7 +217,12 @@ def groups(build, wanted, stack, say):
                 except targets.Unusable as e:
                     yield LeftOut('read', 'zram0', str(e))
                     path = targets.scratch_file(build, say)
-            yield from (g for g in read_groups(c, path, targets.size_of(path)) if wanted(g.name))
+            size = targets.size_of(path)
+            yield from (g for g in read_groups(c, path, size) if wanted(g.name))
+            if wanted('shards') and len(cpus) > 1:
+                yield from shards_group(c, path, size, sorted(cpus))
+            elif wanted('shards'):
+                yield LeftOut('shards', 'all', 'one CPU only: see taskset')
         except targets.Unusable as e:
             yield LeftOut('read', 'all', str(e))
     if wanted('disk'):
