@@ -30,7 +30,9 @@
 #include "io/resource.h"
 #include "io/signals.h"
 #include "shard/call.h"
+#include "shard/placement.h"
 #include "shard/run.h"
 #include "shard/topology.h"
+#include "shard/xchan.h"
 
 #endif

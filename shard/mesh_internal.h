@@ -77,6 +77,13 @@ struct torci_note {
     struct torci_message message;
 };
 
+/* Something of this shard's own that is done once at the end of the turn, before what has been sent is published. FN may
+ * send control messages and wake tasks. */
+struct torci_chore {
+    struct torci_link link;
+    void (*fn)(struct torci_shard *self, struct torci_chore *chore);
+};
+
 /* From a foreign thread, in memory that both sides agree on. FN runs on the shard's loop and owns the letter. */
 struct torci_letter {
     struct torci_letter *next;
@@ -101,6 +108,7 @@ struct torci_peer {
 struct torci_mesh {
     struct torci_peer *peers; /* one for each shard */
     struct torci_peer *dirty;
+    struct torci_link chores;
     char *lanes; /* those that lead here, as many for each sender as there are kinds */
     size_t lanes_bytes;
     uint32_t map_words;
@@ -134,6 +142,19 @@ bool torci_mesh_has_work(const struct torci_shard *self);
 /* The work of PEER that is published and not taken, the oldest first: the receiver may change it there. NULL: there are
  * no more than INDEX. */
 struct torci_message *torci_mesh_unread(struct torci_peer *peer, uint64_t index);
+
+/* Has CHORE done at the end of this turn, if it is not to be done anyway. */
+void torci_mesh_chore(struct torci_shard *self, struct torci_chore *chore);
+static inline void torci_chore_init(struct torci_chore *chore,
+                                    void (*fn)(struct torci_shard *self, struct torci_chore *chore))
+{
+    torci_link_init(&chore->link);
+    chore->fn = fn;
+}
+static inline void torci_chore_cancel(struct torci_chore *chore)
+{
+    torci_list_unlink(&chore->link);
+}
 
 /* Sets BIT of sender FROM in the map of TO; whether it was clear before. Any thread. */
 bool torci_mesh_mark(struct torci_shard *to, uint32_t from, enum torci_bit bit);

@@ -27,7 +27,7 @@ static int answer_question(void *arg)
 {
     struct question *question = arg;
     question->answered_by = torc_shard_id();
-    strcpy(question->task, torc_task_name());
+    snprintf(question->task, sizeof question->task, "%s", torc_task_name());
     return question->number * 2;
 }
 
