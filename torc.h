@@ -24,10 +24,11 @@
 #include "dma/file.h"
 #include "dma/stats.h"
 #include "io/blocking.h"
+#include "io/config.h"
 #include "io/info.h"
 #include "io/op.h"
 #include "io/resource.h"
-#include "io/run.h"
 #include "io/signals.h"
+#include "shard/run.h"
 
 #endif

@@ -380,7 +380,7 @@ int main(int argc, char **argv)
         {"depth", required_argument, NULL, 'd'},   {"batch", required_argument, NULL, 'b'},
         {"seconds", required_argument, NULL, 's'}, {"cpu", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},          {0}};
-    struct torc_config config = {0};
+    struct torc_config config = {.shards = 1};
     micro = (struct micro_options){.depth = 128, .batch = 32, .seconds = 1};
     bool right = true;
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;)
@@ -390,7 +390,7 @@ int main(int argc, char **argv)
         case 'd': micro.depth = (unsigned)number(MICRO_DEPTH_MAX, &right); break;
         case 'b': micro.batch = (unsigned)number(UINT32_MAX, &right); break;
         case 's': micro.seconds = number(3600, &right); break;
-        case 'c': config.cpu_plus_1 = 1 + (int)number(INT16_MAX, &right); break;
+        case 'c': config.cpus = optarg; break;
         case 'h': usage(stdout); return 0;
         default: return 1;
         }

@@ -9,16 +9,30 @@
 #include "core/exec_internal.h"
 #include "io/blocking_internal.h"
 #include "io/clock_internal.h"
+#include "io/config.h"
 #include "io/kernel_internal.h"
 #include "io/op.h"
 #include "io/ring_internal.h"
-#include "io/run.h"
 #include "io/signals_internal.h"
 
 /* Which entries of a table that the ring keeps are free. */
 struct torci_slots {
     uint32_t *free; /* a stack of them; NULL until the table is registered */
     uint32_t free_count, count;
+};
+
+/* What the room above has to do with the loop: mail from other threads. All zero: nothing. */
+struct torci_outside {
+    const uint64_t
+        *map; /* MAP_WORDS words, atomic: other threads set bits in them when TURN is to look */
+    uint32_t map_words;
+    bool busy;                         /* the owner's: TURN has something to do anyway */
+    void (*turn)(struct torci_io *io); /* takes and sends */
+    bool (*came)(struct torci_io *io); /* is there something to take? Looks at memory alone */
+    bool (*may_sleep)(
+        struct torci_io
+            *io); /* from now on whoever has something sets a bit; false: somebody has not */
+    void (*shutdown)(struct torci_io *io); /* an orderly one is asked for */
 };
 
 struct torci_io {
@@ -43,11 +57,13 @@ struct torci_io {
     struct torci_wake {
         struct torc_op op; /* multishot poll on event_fd */
         bool armed;
-        int event_fd;    /* -1 until somebody may wake us from outside */
-        uint32_t parked; /* atomic: 1 while asleep or about to be */
+        int event_fd; /* -1 until somebody may wake us from outside */
+        _Alignas(
+            128) uint32_t parked; /* atomic: 1 while asleep or about to be; others look at it */
     } wake;
+    _Alignas(128) struct torci_outside outside;
     struct torci_signal_watch signals;
-    bool shutting_down;
+    bool shutting_down; /* the set has been told to end */
     int cpu;
     struct torci_stall { /* of the signal handler alone: what it saw the last time */
         const struct torci_fiber *fiber;
@@ -73,6 +89,7 @@ enum {
     TORCI_TAG_OP = 0,
     TORCI_TAG_CANCEL = 1, /* the cancel's own CQE; the address is of the op that it aims at */
     TORCI_TAG_NONE = 2,   /* nobody cares for this completion */
+    TORCI_TAG_BELL = 3,   /* another ring's message: it has woken us, and that was all */
     TORCI_TAG_MASK = 3,
 };
 

@@ -61,11 +61,21 @@ static uint32_t wanted_completions(const struct torci_io *io)
     return wanted < io->ring.cq_entries ? wanted : io->ring.cq_entries;
 }
 
+/* Somebody has set a bit for us to look. */
+static inline bool is_marked(const struct torci_io *io)
+{
+    uint64_t any = 0;
+    for (uint32_t i = 0; i < io->outside.map_words; i++)
+        any |= __atomic_load_n(&io->outside.map[i], __ATOMIC_SEQ_CST); /* pairs with the setter's */
+    return any != 0;
+}
+
 static bool something_came(struct torci_io *io)
 {
     return torci_ring_ready(&io->ring) || torci_ring_wants_enter(&io->ring) ||
            /* pairs with the worker's push */
-           __atomic_load_n(&io->blocking.done, __ATOMIC_SEQ_CST);
+           __atomic_load_n(&io->blocking.done, __ATOMIC_SEQ_CST) ||
+           (is_marked(io) && io->outside.came(io));
 }
 
 /* Looks at memory until something comes or it is UNTIL_NS; whether something came. */
@@ -110,9 +120,11 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
         timeout_ns = BATCH_SLEEP_NS;
     bool wakeable = io->wake.event_fd >= 0;
     if (wakeable) {
+        if (is_marked(io) && !io->outside.may_sleep(io))
+            return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         /* pairs with torci_io_wake */
         (void)__atomic_exchange_n(&io->wake.parked, 1, __ATOMIC_SEQ_CST);
-        if (something_came(io)) {
+        if (something_came(io) || is_marked(io)) {
             __atomic_store_n(&io->wake.parked, 0, __ATOMIC_RELAXED);
             return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         }
@@ -230,6 +242,8 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
         if (err)
             return err;
     }
+    if (io->outside.busy || is_marked(io))
+        io->outside.turn(io);
     if (wait_until_ns && (io->exec.top.first_runnable || wants_room(io)))
         wait_until_ns = 0;
     if (TORC_UNLIKELY(io->poll_ring.in_flight > 0)) {

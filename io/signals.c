@@ -147,8 +147,7 @@ static void watch_end(struct torci_signal_watch *watch)
     watch->mask = 0;
 }
 
-/* As if torc had never been there: the process ends, and whoever waits for it sees the signal that ended it. */
-static void die_of(const struct torci_kernel *kernel, int number)
+void torci_signals_die(const struct torci_kernel *kernel, int number)
 {
     static const struct kernel_sigaction by_default;
     (void)TORCI_CALL(kernel, SYS_rt_sigaction, number, (long)&by_default, 0, SET_BYTES);
@@ -167,8 +166,9 @@ static void watch_done(struct torc_op *op, int result, uint32_t flags)
     for (int number;
          !watch->stopping && result >= 0 && (number = signals_next(io->kernel, watch->mask)) > 0;) {
         if (io->shutting_down)
-            die_of(io->kernel, number);
-        torc_shutdown();
+            torci_signals_die(io->kernel, number);
+        watch->taken = number;
+        io->outside.shutdown(io);
     }
     if (watch->in_flight)
         return;

@@ -8,6 +8,7 @@
 #include "io/op.h"
 
 struct torci_io;
+struct torci_kernel;
 
 struct torci_signal_watch {
     struct torc_op op; /* multishot poll on fd */
@@ -15,6 +16,7 @@ struct torci_signal_watch {
     uint64_t mask;      /* watched; 0: nothing is */
     uint64_t unblocked; /* of those: not blocked before we came */
     int fd;
+    int taken; /* the signal that has started the shutdown; 0: none */
     bool in_flight, stopping;
 };
 
@@ -24,6 +26,8 @@ struct torci_signal_watch {
 int torci_signals_shutdown_start(struct torci_io *io) TORC_MUST_CHECK;
 /* Gives them back. Harmless when not started. The loop must run on until io->internal_ops is 0. */
 void torci_signals_shutdown_stop(struct torci_io *io);
+/* Ends the process as the signal NUMBER does by itself: whoever waits for it sees that. */
+void torci_signals_die(const struct torci_kernel *kernel, int number);
 /* For a ring that runs no more: gives them back at once. */
 void torci_signals_shutdown_abandon(struct torci_io *io);
 

@@ -15,8 +15,8 @@
 
 #include "io/abi_internal.h"
 #include "io/blocking.h"
-#include "io/run.h"
 #include "tests/fault_kernel.h"
+#include "tests/run_shard.h"
 
 struct test_dir {
     char path[128];
@@ -100,7 +100,7 @@ static inline void test_in_directory(const struct torci_kernel *kernel, torc_tas
     struct torc_config config = {.kernel = kernel, .no_stall_report = true};
     struct test_dir dir;
     test_dir_make(&dir, parent);
-    CHECK_EQ(torc_run(&config, test_run_body, &(struct test_body){body, &dir}), 0);
+    CHECK_EQ(run_shard(&config, test_run_body, &(struct test_body){body, &dir}), 0);
     test_dir_remove(&dir);
 }
 

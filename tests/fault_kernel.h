@@ -8,7 +8,7 @@
  *         fault_kernel_init(&fault);
  *         fault.fail_kinds = FAULT_ALLOC | FAULT_MAP;
  *         fault.fail_nth = n;
- *         int err = torc_run(&(struct torc_config){.kernel = &fault.kernel}, main, arg);
+ *         int err = run_shard(&(struct torc_config){.kernel = &fault.kernel}, main, arg);
  *         fault_kernel_check_clean(&fault);
  *         if (!fault.failed)
  *             break;                       // call n was never made: all have been tried

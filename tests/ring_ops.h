@@ -11,7 +11,7 @@
 #include "core/task.h"
 #include "core/time.h"
 #include "io/op.h"
-#include "io/run.h"
+#include "shard/run.h"
 #include "tests/harness.h"
 
 /* From a task; the result of torc_op_begin or torc_op_wait. */

@@ -4,6 +4,7 @@
  * enters with GETEVENTS. What finds no room in the queue stays in the table and raises CQ_OVERFLOW.
  */
 #include "tests/scripted_kernel.h"
+#include "tests/run_shard.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -448,7 +449,7 @@ void scripted_init(struct scripted_kernel *script)
 
 int scripted_run(struct scripted_kernel *script, torc_task_fn *main, void *arg)
 {
-    int result = torc_run(&script->config, main, arg);
+    int result = run_shard(&script->config, main, arg);
     CHECK_EQ(script->bytes, 0);
     return result;
 }

@@ -15,7 +15,7 @@
 #define TORC_TESTS_SCRIPTED_KERNEL_H
 
 #include "io/kernel_internal.h"
-#include "io/run.h"
+#include "shard/run.h"
 #include "tests/harness.h"
 
 enum {

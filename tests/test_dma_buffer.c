@@ -13,14 +13,14 @@
 #include "core/task.h"
 #include "core/time.h"
 #include "dma/stats.h"
-#include "io/run.h"
 #include "tests/fault_kernel.h"
+#include "tests/run_shard.h"
 
 enum { PAGE = 4096 };
 
 static void in_torc(torc_task_fn *body)
 {
-    CHECK_EQ(torc_run(NULL, body, NULL), 0);
+    CHECK_EQ(run_shard(NULL, body, NULL), 0);
 }
 
 static struct torc_buffer_pool pool;
@@ -337,7 +337,7 @@ TEST(dma_buffer, too_little_lockable_memory_fails_or_is_reported)
     struct fault_kernel fault;
     fault_kernel_init(&fault);
     limit_locked_memory(8 << 20);
-    CHECK_EQ(torc_run(&(struct torc_config){.kernel = &fault.kernel}, unpinnable, NULL), 0);
+    CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, unpinnable, NULL), 0);
     CHECK(fault_kernel_said(&fault, "stays unpinned"));
     CHECK(fault_kernel_said(&fault, "ulimit -l"));
     fault_kernel_check_clean(&fault);
@@ -381,7 +381,7 @@ TEST(dma_buffer, large_pools_take_several_registrations)
 {
     struct fault_kernel fault;
     fault_kernel_init(&fault);
-    CHECK_EQ(torc_run(&(struct torc_config){.kernel = &fault.kernel}, many_regions_main, &fault),
+    CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, many_regions_main, &fault),
              0);
     fault_kernel_check_clean(&fault);
 }
@@ -412,7 +412,7 @@ TEST(dma_buffer, any_call_may_fail)
         fault_kernel_init(&fault);
         fault.fail_kinds = FAULT_ALLOC | FAULT_MAP | FAULT_REGISTER;
         fault.fail_nth = n;
-        int err = torc_run(&(struct torc_config){.kernel = &fault.kernel}, use, NULL);
+        int err = run_shard(&(struct torc_config){.kernel = &fault.kernel}, use, NULL);
         fault_kernel_check_clean(&fault);
         if (!fault.failed) {
             CHECK_EQ(err, 0);

@@ -12,6 +12,7 @@
 #include "dma/file.h"
 #include "dma/stats.h"
 #include "tests/dma_dir.h"
+#include "tests/run_shard.h"
 
 enum { BLOCK = 4096 };
 
@@ -559,8 +560,8 @@ static void on_disk(const struct torci_kernel *kernel, torc_task_fn *body)
 {
     struct test_dir dir;
     test_dir_make(&dir, test_disk());
-    CHECK_EQ(torc_run(&(struct torc_config){.kernel = kernel, .no_stall_report = true}, body, &dir),
-             0);
+    CHECK_EQ(
+        run_shard(&(struct torc_config){.kernel = kernel, .no_stall_report = true}, body, &dir), 0);
     test_dir_remove(&dir);
 }
 
@@ -712,8 +713,8 @@ static void sweep(bool few_ops, unsigned kinds)
             fault.kernel.ring_register = test_register_few_ops;
         fault.fail_kinds = kinds;
         fault.fail_nth = n;
-        int err = torc_run(&(struct torc_config){.kernel = &fault.kernel, .no_stall_report = true},
-                           use_everything, &dir);
+        int err = run_shard(&(struct torc_config){.kernel = &fault.kernel, .no_stall_report = true},
+                            use_everything, &dir);
         fault_kernel_check_clean(&fault);
         CHECK_EQ(test_open_descriptors(), before);
         CHECK(err <= 0);

@@ -16,6 +16,7 @@
 #include "dma/directory.h"
 #include "dma/stats.h"
 #include "tests/dma_dir.h"
+#include "tests/run_shard.h"
 
 enum { BLOCK = 4096 };
 
@@ -708,7 +709,7 @@ TEST(dma_file, a_full_disk_is_reported_and_survived)
         rmdir(dir.path);
         TEST_SKIP("no mounting in a namespace");
     }
-    CHECK_EQ(torc_run(NULL, fills_the_disk, &dir), 0);
+    CHECK_EQ(run_shard(NULL, fills_the_disk, &dir), 0);
     CHECK_EQ(umount(dir.path), 0);
     CHECK_EQ(rmdir(dir.path), 0);
 }

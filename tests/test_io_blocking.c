@@ -9,15 +9,15 @@
 
 #include "core/time.h"
 #include "io/blocking.h"
-#include "io/run.h"
 #include "tests/fault_kernel.h"
+#include "tests/run_shard.h"
 
 static struct fault_kernel fault;
 
 static int run(unsigned threads, torc_task_fn *main, void *arg)
 {
     struct torc_config config = {.kernel = &fault.kernel, .blocking_threads = threads};
-    return torc_run(&config, main, arg);
+    return run_shard(&config, main, arg);
 }
 
 static void setup(void)

@@ -7,8 +7,8 @@
 #include "core/exec_internal.h"
 #include "core/time.h"
 #include "io/clock_internal.h"
-#include "io/run.h"
 #include "tests/harness.h"
+#include "tests/run_shard.h"
 
 static struct {
     int64_t offset_ns; /* added from now on */
@@ -185,7 +185,7 @@ static int stay_a_while(void *arg)
 TEST(clock, an_executor_tunes_it)
 {
     uint32_t first = 0;
-    int result = torc_run(NULL, stay_a_while, &first);
+    int result = run_shard(NULL, stay_a_while, &first);
     if (!first)
         TEST_SKIP("this machine's counter is not its clock");
     CHECK_EQ(result, 1); /* to nine digits no two measurements agree */

@@ -7,8 +7,8 @@
 
 #include "io/explain_internal.h"
 #include "io/info.h"
-#include "io/run.h"
 #include "tests/fault_kernel.h"
+#include "tests/run_shard.h"
 
 /* ---- a kernel whose sysctl the test sets ---- */
 
@@ -102,7 +102,7 @@ TEST(info, torc_run_reports_the_same_line)
         struct torc_ring_info info;
         sysctl_kernel_init(&fake, causes[i].error, causes[i].digit);
         int err = torc_ring_info(&fake.fault.kernel, &info);
-        CHECK_EQ(torc_run(&(struct torc_config){.kernel = &fake.fault.kernel}, never, NULL), err);
+        CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fake.fault.kernel}, never, NULL), err);
         CHECK_EQ(fake.fault.lines, 1);
         CHECK(!strncmp(fake.fault.line[0], "torc: ", 6));
         CHECK_STR(fake.fault.line[0] + 6, info.why);

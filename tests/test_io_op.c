@@ -15,6 +15,7 @@
 #include "io/io_internal.h"
 #include "tests/fault_kernel.h"
 #include "tests/ring_ops.h"
+#include "tests/run_shard.h"
 
 static struct fault_kernel fault;
 static struct torc_config config;
@@ -27,7 +28,7 @@ static void setup(void)
 
 static int run(torc_task_fn *main, void *arg)
 {
-    int result = torc_run(&config, main, arg);
+    int result = run_shard(&config, main, arg);
     fault_kernel_check_clean(&fault);
     return result;
 }

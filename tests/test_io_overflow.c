@@ -11,6 +11,7 @@
 
 #include "core/exec_internal.h"
 #include "tests/ring_ops.h"
+#include "tests/run_shard.h"
 
 static uint64_t volatile depth_reached;
 
@@ -94,7 +95,7 @@ static void die(struct overflow overflow, char *text, size_t text_size)
         setrlimit(RLIMIT_CORE, &none);
         signal(SIGSEGV, SIG_DFL); /* a sanitizer or the runner may have taken it */
         dup2(ends[1], STDERR_FILENO);
-        _exit(torc_run(NULL, spawn_it, &overflow) & 127);
+        _exit(run_shard(NULL, spawn_it, &overflow) & 127);
     }
     close(ends[1]);
     size_t length = 0;

@@ -15,6 +15,7 @@
 #include "io/resource.h"
 #include "tests/fault_kernel.h"
 #include "tests/ring_ops.h"
+#include "tests/run_shard.h"
 
 static struct fault_kernel fault;
 
@@ -103,7 +104,7 @@ static int run(torc_task_fn *main, void *arg)
 {
     unsigned before = ring_open_descriptors();
     struct torc_config config = {.kernel = &fault.kernel};
-    int result = torc_run(&config, main, arg);
+    int result = run_shard(&config, main, arg);
     fault_kernel_check_clean(&fault);
     CHECK_EQ(ring_open_descriptors(), before);
     return result;
@@ -230,7 +231,7 @@ TEST(ring, sizes_are_rounded_up)
         struct torc_config config = {.kernel = &fault.kernel,
                                      .ring_entries = sizes_of[i].entries,
                                      .completion_entries = sizes_of[i].completions};
-        CHECK_EQ(torc_run(&config, sizes, (void *)(uintptr_t)sizes_of[i].got), 42);
+        CHECK_EQ(run_shard(&config, sizes, (void *)(uintptr_t)sizes_of[i].got), 42);
     }
 }
 
@@ -240,14 +241,13 @@ TEST(ring, values_out_of_range_are_refused_with_a_line)
         {.ring_entries = 32769},         {.ring_entries = 8, .completion_entries = 7},
         {.ring_entries = UINT32_MAX},    {.blocking_threads = 65},
         {.buffers_max = 16385},          {.files_max = (1 << 20) + 1},
-        {.stack_bytes = (16 << 20) + 1}, {.cpu_plus_1 = 8192},
-        {.cpu_plus_1 = INT32_MAX},       {.cpu_plus_1 = -1},
+        {.stack_bytes = (16 << 20) + 1},
     };
     for (size_t i = 0; i < TORC_ARRAY_LENGTH(wrong); i++) {
         setup();
         struct torc_config config = wrong[i];
         config.kernel = &fault.kernel;
-        CHECK_EQ(torc_run(&config, ring_ops_all, NULL), -EINVAL);
+        CHECK_EQ(run_shard(&config, ring_ops_all, NULL), -EINVAL);
         CHECK_EQ(fault.lines, 1);
         CHECK_EQ(old.setups, 0);
         fault_kernel_check_clean(&fault);
@@ -256,7 +256,7 @@ TEST(ring, values_out_of_range_are_refused_with_a_line)
 
 static int run_inside(void *arg)
 {
-    return torc_run(NULL, ring_ops_all, arg);
+    return run_shard(NULL, ring_ops_all, arg);
 }
 
 TEST(ring, a_thread_runs_one_executor_at_a_time)
@@ -267,7 +267,7 @@ TEST(ring, a_thread_runs_one_executor_at_a_time)
 
 static void *run_beside(void *result)
 {
-    *(int *)result = torc_run(NULL, ring_ops_all, NULL);
+    *(int *)result = run_shard(NULL, ring_ops_all, NULL);
     return NULL;
 }
 
@@ -277,7 +277,7 @@ TEST(ring, two_threads_run_one_each)
     int other = 0;
     CHECK_EQ(pthread_create(&thread, NULL, run_beside, &other), 0);
     setup();
-    CHECK_EQ(torc_run(&(struct torc_config){.kernel = &fault.kernel}, ring_ops_all, NULL), 42);
+    CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, ring_ops_all, NULL), 42);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_EQ(other, 42);
 }
@@ -350,7 +350,7 @@ static void pin_without_rights(void)
     struct rlimit limit = {8 << 20, 8 << 20};
     if (setrlimit(RLIMIT_MEMLOCK, &limit) || (getuid() == 0 && setresuid(65534, 65534, 65534)))
         _exit(2);
-    _exit(torc_run(NULL, pin_much, NULL) ? 3 : 0);
+    _exit(run_shard(NULL, pin_much, NULL) ? 3 : 0);
 }
 
 TEST(ring, memory_that_can_not_be_pinned_is_explained)
@@ -367,7 +367,7 @@ static void run_without_descriptors(void)
     struct rlimit limit = {(rlim_t)next + 1, (rlim_t)next + 1};
     if (next < 0 || setrlimit(RLIMIT_NOFILE, &limit))
         _exit(2);
-    _exit(torc_run(NULL, ring_ops_all, NULL) == -EMFILE ? 0 : 3);
+    _exit(run_shard(NULL, ring_ops_all, NULL) == -EMFILE ? 0 : 3);
 }
 
 TEST(ring, too_many_open_files_are_explained)
@@ -384,7 +384,7 @@ static void run_with_one_descriptor(void)
     struct rlimit limit = {(rlim_t)next + 2, (rlim_t)next + 2};
     if (next < 0 || setrlimit(RLIMIT_NOFILE, &limit))
         _exit(2);
-    _exit(torc_run(NULL, ring_ops_all, NULL) == -EMFILE ? 0 : 3);
+    _exit(run_shard(NULL, ring_ops_all, NULL) == -EMFILE ? 0 : 3);
 }
 
 TEST(ring, too_few_descriptors_for_signals_are_explained)
@@ -439,7 +439,7 @@ static int close_by_slot(void *arg)
 TEST(ring, a_slot_lets_its_file_go)
 {
     setup();
-    CHECK_EQ(torc_run(&(struct torc_config){.kernel = &fault.kernel}, close_by_slot, NULL), 0);
+    CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, close_by_slot, NULL), 0);
     fault_kernel_check_clean(&fault);
 }
 
@@ -449,7 +449,7 @@ TEST(ring, tables_have_the_room_that_was_asked_for)
         setup();
         old.sparse = sparse;
         struct torc_config config = {.kernel = &fault.kernel, .buffers_max = 3, .files_max = 3};
-        CHECK_EQ(torc_run(&config, fill_tables, NULL), 42);
+        CHECK_EQ(run_shard(&config, fill_tables, NULL), 42);
         fault_kernel_check_clean(&fault);
     }
 }

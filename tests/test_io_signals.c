@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "core/time.h"
-#include "io/run.h"
 #include "io/signals.h"
 #include "tests/fault_kernel.h"
+#include "tests/run_shard.h"
 
 static struct fault_kernel fault;
 static bool keep_signals;
@@ -28,7 +28,7 @@ static int open_descriptors(void)
 static int run(torc_task_fn *main, void *arg)
 {
     struct torc_config config = {.kernel = &fault.kernel, .keep_signals = keep_signals};
-    int before = open_descriptors(), result = torc_run(&config, main, arg);
+    int before = open_descriptors(), result = run_shard(&config, main, arg);
     CHECK_EQ(open_descriptors(), before);
     return result;
 }

@@ -9,6 +9,7 @@
 
 #include "tests/fault_kernel.h"
 #include "tests/ring_ops.h"
+#include "tests/run_shard.h"
 
 static struct fault_kernel fault;
 static unsigned backtraces;
@@ -78,7 +79,7 @@ TEST(stall, a_task_that_never_yields_is_named_at_growing_intervals)
 {
     struct torc_config config = setup();
     struct patience patience = {.reports = 3};
-    CHECK_EQ(torc_run(&config, main_with_hog, &patience), 0);
+    CHECK_EQ(run_shard(&config, main_with_hog, &patience), 0);
     CHECK_EQ(fault.lines, 3);
     CHECK_EQ(backtraces, fault.lines);
     for (unsigned i = 0; i < fault.lines; i++)
@@ -99,7 +100,7 @@ TEST(stall, the_next_task_is_reported_anew)
 {
     struct torc_config config = setup();
     struct patience patience = {.reports = 2};
-    CHECK_EQ(torc_run(&config, hog_twice, &patience), 0);
+    CHECK_EQ(run_shard(&config, hog_twice, &patience), 0);
     CHECK_EQ(fault.lines, 4);
     unsigned first = 0;
     for (unsigned i = 0; i < fault.lines; i++)
@@ -129,8 +130,8 @@ TEST(stall, a_task_that_yields_is_not_reported)
 {
     struct torc_config config = setup();
     uint64_t ns = 150 * TORC_MS;
-    CHECK_EQ(torc_run(&config, main_polite, &ns), 0);
-    CHECK_EQ(torc_run(&config, polite, &ns), 0); /* alone: the loop turns all the same */
+    CHECK_EQ(run_shard(&config, main_polite, &ns), 0);
+    CHECK_EQ(run_shard(&config, polite, &ns), 0); /* alone: the loop turns all the same */
     CHECK_EQ(fault.lines, 0);
 }
 
@@ -149,7 +150,7 @@ static int asleep(void *arg)
 TEST(stall, a_parked_task_is_not_reported)
 {
     struct torc_config config = setup();
-    CHECK_EQ(torc_run(&config, asleep, NULL), 0);
+    CHECK_EQ(run_shard(&config, asleep, NULL), 0);
     CHECK_EQ(fault.lines, 0);
 }
 
@@ -158,7 +159,7 @@ TEST(stall, nothing_is_reported_when_not_wanted)
     struct torc_config config = setup();
     uint64_t ns = 60 * TORC_MS;
     config.no_stall_report = true;
-    CHECK_EQ(torc_run(&config, burn_long, &ns), 0);
+    CHECK_EQ(run_shard(&config, burn_long, &ns), 0);
     CHECK_EQ(fault.lines, 0);
 }
 
@@ -172,7 +173,7 @@ TEST(stall, the_backtrace_names_the_function)
     ring_pipe(ends);
     struct patience patience = {.pipe = ends[0]};
     dup2(ends[1], STDERR_FILENO);
-    int result = torc_run(&config, main_with_hog, &patience);
+    int result = run_shard(&config, main_with_hog, &patience);
     dup2(saved, STDERR_FILENO);
     close(ends[1]);
     ssize_t n = read(ends[0], text, sizeof text - 1);

@@ -26,6 +26,7 @@
 #include "io/io_internal.h"
 #include "tests/fault_kernel.h"
 #include "tests/ring_ops.h"
+#include "tests/run_shard.h"
 
 enum {
     WORKERS = 48,
@@ -370,7 +371,7 @@ static void run_stress(const struct torci_kernel *kernel, uint64_t part)
     struct torc_config config = {
         .kernel = kernel, .ring_entries = 4, .completion_entries = 8, .no_stall_report = true};
     fprintf(stderr, "stress: seed %" PRIu64 "\n", seed);
-    CHECK_EQ(torc_run(&config, stress_main, NULL), 42);
+    CHECK_EQ(run_shard(&config, stress_main, NULL), 42);
     print_account(seed, clock_ns() - began);
     CHECK(!rounds || stress.rounds >= stress.rounds_max);
     for (int kind = 0; kind < KINDS; kind++) {

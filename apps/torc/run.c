@@ -162,6 +162,7 @@ static struct torc_config configure(const struct bench_plan *plan)
     }
     uint32_t buffers = plan->instance_count < BUFFERS_MAX ? plan->instance_count : BUFFERS_MAX;
     return (struct torc_config){
+        .shards = 1,
         .ring_entries = entries,
         .files_max = files,
         .buffers_max = buffers > 64 ? buffers : 0,

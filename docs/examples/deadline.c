@@ -71,7 +71,8 @@ static int app(void *arg)
 
 int main(void)
 {
-    int err = torc_run(NULL, app, NULL);
+    const struct torc_config one = {.shards = 1};
+    int err = torc_run(&one, app, NULL);
     if (err)
         fprintf(stderr, "deadline: late.tmp, unwanted.tmp: %s\n", strerror(-err));
     return err ? 1 : 0;

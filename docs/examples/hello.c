@@ -33,7 +33,8 @@ static int app(void *arg)
 int main(int argc, char **argv)
 {
     char *world[] = {"world", NULL};
-    int err = torc_run(NULL, app, argc > 1 ? argv + 1 : world);
+    const struct torc_config one = {.shards = 1};
+    int err = torc_run(&one, app, argc > 1 ? argv + 1 : world);
     if (err)
         fprintf(stderr, "hello: %s\n", strerror(-err));
     return err ? 1 : 0;

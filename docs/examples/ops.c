@@ -87,7 +87,8 @@ static int app(void *path)
 int main(int argc, char **argv)
 {
     char *path = argc > 1 ? argv[1] : argv[0];
-    int err = torc_run(NULL, app, path);
+    const struct torc_config one = {.shards = 1};
+    int err = torc_run(&one, app, path);
     if (err)
         fprintf(stderr, "ops: %s: %s\n", path, strerror(-err));
     return err ? 1 : 0;

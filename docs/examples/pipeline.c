@@ -87,7 +87,8 @@ static int app(void *path)
 
 int main(void)
 {
-    int err = torc_run(NULL, app, "pipeline.tmp");
+    const struct torc_config one = {.shards = 1};
+    int err = torc_run(&one, app, "pipeline.tmp");
     if (err)
         fprintf(stderr, "pipeline: pipeline.tmp: %s\n", strerror(-err));
     return err ? 1 : 0;

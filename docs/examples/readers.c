@@ -65,7 +65,8 @@ static int timed(void *path)
 int main(int argc, char **argv)
 {
     char *path = argc > 1 ? argv[1] : argv[0];
-    int err = torc_run(NULL, timed, path);
+    const struct torc_config one = {.shards = 1};
+    int err = torc_run(&one, timed, path);
     if (err)
         fprintf(stderr, "readers: %s: %s\n", path, strerror(-err));
     return err ? 1 : 0;

@@ -3,14 +3,13 @@
  * From a config to a running executor and back. Parts are brought up in one order and taken down in the reverse; every
  * failure on the way up is one line that says what to do about it.
  */
-#include "io/run.h"
+#include "io/executor_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "io/explain_internal.h"
-#include "io/io_internal.h"
 #include "io/signals_internal.h"
 
 enum {
@@ -25,17 +24,12 @@ enum {
     LINE_MAX = 256,
 };
 
-static void say(const struct torci_kernel *kernel, const char *line)
-{
-    kernel->host.report(kernel->host.context, line);
-}
-
 static uint32_t or_default(uint32_t value, uint32_t standard)
 {
     return value ? value : standard;
 }
 
-static struct torc_config with_defaults(const struct torc_config *given)
+struct torc_config torci_config_with_defaults(const struct torc_config *given)
 {
     struct torc_config config = given ? *given : (struct torc_config){0};
     config.ring_entries = or_default(config.ring_entries, RING_ENTRIES_DEFAULT);
@@ -114,7 +108,7 @@ static void watch_stall(void)
              "torc: task \"%s\" has not yielded for more than %llu ms of CPU time: call "
              "torc_yield, or move the work to torc_blocking; it is at:",
              fiber->named ? fiber->name : "task", stalled_ms);
-    say(io->kernel, line);
+    torci_io_say(io->kernel, line);
     io->kernel->backtrace(io->kernel->host.context);
 }
 
@@ -128,7 +122,7 @@ static int bring_up_ring(struct torci_io *io)
         torci_explain_ring_error(io->kernel, err, config->ring_entries, config->completion_entries,
                                  why);
         snprintf(line, sizeof line, "torc: %s", why);
-        say(io->kernel, line);
+        torci_io_say(io->kernel, line);
         return err;
     }
     io->ring.counters = io->exec.counters;
@@ -137,29 +131,6 @@ static int bring_up_ring(struct torci_io *io)
     io->exec.kernel_flags = io->ring.kernel_flags;
     io->exec.kernel_flags_mask = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
     return 0;
-}
-
-struct first_task {
-    torc_task_fn *main;
-    void *arg;
-    struct torci_io *io;
-};
-
-/* What must happen on the loop before and after the program's own first task. */
-static int run_first(void *context)
-{
-    struct first_task *first = (struct first_task *)context;
-    bool watch = !first->io->config.keep_signals;
-    int err = watch ? torci_signals_shutdown_start(first->io) : 0;
-    if (err) {
-        say(first->io->kernel, "torc: signals can't be watched: raise the limit of open files "
-                               "(ulimit -n), or set torc_config.keep_signals");
-        return err;
-    }
-    int result = first->main(first->arg);
-    if (watch)
-        torci_signals_shutdown_stop(first->io);
-    return result;
 }
 
 /* The tasks are gone in mid-flight. What they had with the kernel ends now as far as it can, because the memory that it
@@ -175,20 +146,19 @@ static void abandon(struct torci_io *io)
     torci_signals_shutdown_abandon(io);
 }
 
-static int run_on(struct torci_io *io, torc_task_fn *main, void *arg)
+int torci_io_run(struct torci_io *io, torc_task_fn *main, void *arg)
 {
-    struct first_task first = {main, arg, io};
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, io->config.stall_ns, watch_stall);
-    int result = torci_exec_run(&io->exec, run_first, &first);
+    int result = torci_exec_run(&io->exec, main, arg);
     if (!io->exec.turns)
-        say(io->kernel, "torc: no memory for the first task");
+        torci_io_say(io->kernel, "torc: no memory for the first task");
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, 0, NULL);
     char line[LINE_MAX];
     if (io->exec.driver_error) {
         snprintf(line, sizeof line, "torc: the ring failed: errno %d", -io->exec.driver_error);
-        say(io->kernel, line);
+        torci_io_say(io->kernel, line);
         abandon(io);
         return result;
     }
@@ -199,61 +169,48 @@ static int run_on(struct torci_io *io, torc_task_fn *main, void *arg)
     if (drained) {
         snprintf(line, sizeof line, "torc: %u operations did not end at shutdown: errno %d",
                  io->ring.in_flight + io->poll_ring.in_flight, -drained);
-        say(io->kernel, line);
+        torci_io_say(io->kernel, line);
         return result < 0 ? result : drained;
     }
     return result;
 }
 
-static int check(const struct torc_config *config)
+int torci_config_check(const struct torc_config *config)
 {
-    if (config->cpu_plus_1 < 0 || config->ring_entries > TORCI_RING_ENTRIES_MAX ||
+    if (config->ring_entries > TORCI_RING_ENTRIES_MAX ||
         config->completion_entries < config->ring_entries ||
         config->blocking_threads > TORCI_BLOCKING_THREADS_MAX || config->buffers_max > 16384 ||
         config->files_max > 1 << 20 || torci_stack_class(config->stack_bytes) < 0) {
-        say(config->kernel, "torc: a value of torc_config is out of range: see io/run.h");
+        torci_io_say(config->kernel,
+                     "torc: a value of torc_config is out of range: see io/config.h");
         return -EINVAL;
     }
     return 0;
 }
 
-static int enter_thread(struct torci_io *io)
+static int enter_thread(struct torci_io *io, int cpu)
 {
     char line[LINE_MAX];
-    int cpu = io->kernel->thread_enter(io->kernel->host.context, io->config.cpu_plus_1 - 1,
-                                       describe_fault);
-    if (cpu == -EINVAL && io->config.cpu_plus_1 > 0) {
+    int got = io->kernel->thread_enter(io->kernel->host.context, cpu, describe_fault);
+    if (got == -EINVAL && cpu >= 0) {
         snprintf(line, sizeof line,
-                 "torc: CPU %d is not one that this process may use: see taskset",
-                 io->config.cpu_plus_1 - 1);
-        say(io->kernel, line);
-    } else if (cpu < 0) {
-        snprintf(line, sizeof line, "torc: the thread can't be made an executor: errno %d", -cpu);
-        say(io->kernel, line);
+                 "torc: CPU %d is not one that this process may use: see taskset", cpu);
+        torci_io_say(io->kernel, line);
+    } else if (got < 0) {
+        snprintf(line, sizeof line, "torc: the thread can't be made an executor: errno %d", -got);
+        torci_io_say(io->kernel, line);
     }
-    if (cpu < 0)
-        return cpu;
-    io->cpu = cpu;
+    if (got < 0)
+        return got;
+    io->cpu = got;
     return 0;
 }
 
-int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
+void torci_io_prepare(struct torci_io *io, const struct torc_config *config)
 {
-    if (torci_this)
-        return -EBUSY;
-    struct torc_config config = with_defaults(given);
-    const struct torci_kernel *kernel = config.kernel;
-    int err = check(&config);
-    if (err)
-        return err;
-    struct torci_io *io = (struct torci_io *)kernel->host.alloc(kernel->host.context, sizeof *io);
-    if (!io) {
-        say(kernel, "torc: out of memory");
-        return -ENOMEM;
-    }
-    io->kernel = kernel;
-    io->config = config;
-    io->host = kernel->host;
+    io->kernel = config->kernel;
+    io->config = *config;
+    io->host = io->kernel->host;
     io->host.turn = torci_io_turn;
     io->wake.event_fd = -1;
     io->poll_ring.real_fd = TORCI_RING_NONE;
@@ -261,12 +218,17 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     torci_link_init(&io->cancel_missed);
     torci_timer_init(&io->missed_timer, torci_op_cancel_again);
     torci_link_init(&io->room_waiters);
-    const struct torci_exec_config exec_config = {.tasks_max = config.tasks_max,
-                                                  .stack_bytes = config.stack_bytes,
-                                                  .quota_ns = config.quota_ns};
-    err = enter_thread(io);
+}
+
+int torci_io_open(struct torci_io *io, int cpu)
+{
+    const struct torc_config *config = &io->config;
+    const struct torci_exec_config exec_config = {.tasks_max = config->tasks_max,
+                                                  .stack_bytes = config->stack_bytes,
+                                                  .quota_ns = config->quota_ns};
+    int err = enter_thread(io, cpu);
     if (err)
-        goto out;
+        return err;
     torci_clock_start(&io->clock, &io->host);
     err = torci_exec_init(&io->exec, &io->host, &exec_config);
     if (err)
@@ -275,14 +237,22 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
     err = bring_up_ring(io);
     if (err)
         goto out_exec;
-    err = torci_blocking_init(&io->blocking, io, config.blocking_threads);
-    if (err) {
-        say(kernel, "torc: out of memory");
-        goto out_ring;
-    }
-    err = run_on(io, main, arg);
+    err = torci_blocking_init(&io->blocking, io, config->blocking_threads);
+    if (!err)
+        return 0;
+    torci_io_say(io->kernel, "torc: out of memory");
+    torci_ring_deinit(&io->ring);
+out_exec:
+    torci_exec_deinit(&io->exec);
+out_thread:
+    io->kernel->thread_leave(io->kernel->host.context);
+    return err;
+}
+
+void torci_io_close(struct torci_io *io)
+{
+    const struct torci_kernel *kernel = io->kernel;
     torci_blocking_deinit(&io->blocking);
-out_ring:
     torci_slots_free(io, &io->buffers);
     torci_slots_free(io, &io->files);
     if (io->poll_ring.real_fd >= 0)
@@ -290,23 +260,6 @@ out_ring:
     torci_ring_deinit(&io->ring);
     if (io->wake.event_fd >= 0)
         (void)TORCI_CALL(kernel, SYS_close, io->wake.event_fd);
-out_exec:
     torci_exec_deinit(&io->exec);
-out_thread:
     kernel->thread_leave(kernel->host.context);
-out:
-    kernel->host.free(kernel->host.context, io, sizeof *io);
-    return err;
-}
-
-void torc_shutdown(void)
-{
-    struct torci_io *io = torci_io_this();
-    io->shutting_down = true;
-    torci_exec_cancel_main(&io->exec);
-}
-
-bool torc_is_shutting_down(void)
-{
-    return torci_io_this()->shutting_down;
 }

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How shards talk: for each ordered pair two lanes of 64-byte slots, and who wakes whom.
+ *
+ *     work      requests. Each is taken by its handler or left there, which stalls the lane: that is the back-pressure
+ *     control   answers, cancels, returned memory, wake-ups. Handlers never block and take everything, and what finds no
+ *               room is chained at the sender, so control gets through however many requests are stuck, and no cycle of
+ *               full lanes can close
+ *
+ * A receiver has a map of bits, a few for each sender, that says where to look; peers that never talk cost nothing.
+ * A bit that is set means "this lane is being watched", not "there is a message": the receiver goes on watching a lane
+ * for a while after it was found empty, so that a steady flow touches the map no more. Two agreements, each of the
+ * form store, full fence, load on both sides, make sure that nothing is missed:
+ *
+ *     sender      publish the tail        fence    bit clear? set it, then: parked? clear that and ring the bell
+ *     receiver    clear the bit           fence    lane still empty? if not, set the bit again
+ *
+ *     sender      set the bit             fence    parked? (exchange)
+ *     receiver    set parked              fence    any bit set? then do not sleep
+ *
+ * Slots are published in batches: when PUBLISH_BATCH have gathered, and at the end of each turn of the loop.
+ *
+ * Shard rule: on the shard's own thread, but for torci_mesh_mark, torci_mesh_wake and torci_mesh_push.
+ */
+#ifndef TORC_SHARD_MESH_INTERNAL_H
+#define TORC_SHARD_MESH_INTERNAL_H
+
+#include "core/list.h"
+#include "io/op.h"
+#include "shard/lane_internal.h"
+
+struct torci_shard;
+struct torci_kernel;
+struct torc_config;
+
+enum {
+    TORCI_LANE_SLOTS = 256,
+    TORCI_MESSAGE_BYTES = 64,
+    TORCI_MESSAGE_WORDS = 7,
+    TORCI_SHARDS_MAX = 1024,
+};
+
+enum torci_lane_kind {
+    TORCI_LANE_WORK,
+    TORCI_LANE_CONTROL,
+    TORCI_LANES,
+};
+
+/* Bits of a sender in the receiver's map. */
+enum torci_bit {
+    TORCI_BIT_WORK = TORCI_LANE_WORK,
+    TORCI_BIT_CONTROL = TORCI_LANE_CONTROL,
+    TORCI_BIT_ROOM, /* a lane that you found full has room */
+    TORCI_BIT_LOOK, /* the state of the set has moved; from foreign threads: the inbox has something */
+    TORCI_BITS,
+};
+
+struct torci_message;
+
+/* Runs on the receiving shard's loop; must not block. The message is gone when it returns. Of a work message: false
+ * leaves it where it is, and it is offered again in a later turn. Of a control message: always true. */
+typedef bool torci_message_fn(struct torci_shard *self, uint32_t from,
+                              const struct torci_message *message);
+
+struct torci_message {
+    torci_message_fn *fn;
+    uint64_t words[TORCI_MESSAGE_WORDS]; /* FN knows what they are */
+};
+_Static_assert(sizeof(struct torci_message) == TORCI_MESSAGE_BYTES, "a slot");
+
+/* A control message in memory of the sender's own, where it waits for room. */
+struct torci_note {
+    struct torci_link link;
+    bool queued; /* until it has gone out the memory must stay */
+    struct torci_message message;
+};
+
+/* From a foreign thread, in memory that both sides agree on. FN runs on the shard's loop and owns the letter. */
+struct torci_letter {
+    struct torci_letter *next;
+    void (*fn)(struct torci_shard *self, struct torci_letter *letter);
+};
+
+/* Another shard, seen from this one; itself included, which keeps the code free of a special case. */
+struct torci_peer {
+    struct torci_lane_writer to[TORCI_LANES];
+    struct torci_lane_reader from[TORCI_LANES];
+    uint8_t empty_looks[TORCI_LANES]; /* turns in a row that found the watched lane empty */
+    bool stalled;                     /* its work was refused: offered again in each turn */
+    bool is_dirty;                    /* in mesh.dirty: has something to publish */
+    struct torci_peer *next_dirty;
+    struct torci_link notes;        /* control messages without room */
+    struct torci_link room_waiters; /* tasks that wait for room in the work lane */
+    uint32_t id;
+    struct torc_op bell; /* MSG_RING to it */
+    bool bell_in_flight;
+};
+
+struct torci_mesh {
+    struct torci_peer *peers; /* one for each shard */
+    struct torci_peer *dirty;
+    char *lanes; /* those that lead here, as many for each sender as there are kinds */
+    size_t lanes_bytes;
+    uint32_t map_words;
+    uint64_t *map;              /* atomic words; the last bit's is the foreign threads' */
+    bool stalled;               /* some peer is */
+    struct torci_letter *inbox; /* atomic: a stack, newest first */
+};
+
+/* Makes the lanes that lead to SHARD; those of all shards must be made before any is opened. -ENOMEM. */
+int torci_mesh_create(struct torci_shard *shard) TORC_MUST_CHECK;
+/* Finds the writers' ends. */
+void torci_mesh_connect(struct torci_shard *shard);
+void torci_mesh_destroy(struct torci_shard *shard);
+
+/* Sends work to shard TO. -EAGAIN: the lane is full. */
+int torci_mesh_try_send(struct torci_shard *self, uint32_t to,
+                        const struct torci_message *message) TORC_MUST_CHECK;
+/* The same, but the running task waits for room. -ECANCELED, -ETIMEDOUT: nothing was sent. */
+int torci_mesh_send(struct torci_shard *self, uint32_t to,
+                    const struct torci_message *message) TORC_MUST_CHECK;
+/* Sends NOTE's message as control. Never blocks, never fails; when NOTE is left queued it stays the mesh's until it is
+ * not. The note must not be queued already. */
+void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note *note);
+/* Publishes what has been sent to TO at once, for whoever can't wait for the end of the turn. */
+void torci_mesh_flush(struct torci_shard *self, uint32_t to);
+
+/* Sets BIT of sender FROM in the map of TO; whether it was clear before. Any thread. */
+bool torci_mesh_mark(struct torci_shard *to, uint32_t from, enum torci_bit bit);
+/* Marks, and wakes TO by its eventfd if it sleeps. Any thread. */
+void torci_mesh_wake(struct torci_shard *to, uint32_t from, enum torci_bit bit);
+/* Hands LETTER to shard TO. Any thread. The caller makes sure that the set is still there. */
+void torci_mesh_push(struct torci_shard *to, struct torci_letter *letter);
+
+/* Nothing waits to be sent. */
+bool torci_mesh_is_flushed(const struct torci_shard *shard);
+
+#endif

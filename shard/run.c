@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Boot: from a config to a set of running shards and back. shard/shard_internal.h has the life of a set.
+ */
+#include "shard/run.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "io/executor_internal.h"
+#include "shard/environment_internal.h"
+#include "shard/placement_internal.h"
+#include "shard/shard_internal.h"
+
+enum {
+    LINE_MAX = 256,
+    BURIED_LOOK_NS = 1000 * 1000, /* how often the thread of a broken executor looks at its mail */
+};
+
+/* ---- threads that wait for each other ---- */
+
+static void futex_wait(const struct torci_kernel *kernel, uint32_t *word, uint32_t value)
+{
+    (void)TORCI_CALL(kernel, SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, 0);
+}
+
+/* Returns early when somebody wakes it, and when it likes. */
+static void futex_wait_for(const struct torci_kernel *kernel, uint32_t *word, uint32_t value,
+                           uint64_t timeout_ns)
+{
+    struct timespec timeout = {.tv_nsec = (long)timeout_ns};
+    (void)TORCI_CALL(kernel, SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&timeout);
+}
+
+static void futex_wake_all(const struct torci_kernel *kernel, uint32_t *word)
+{
+    (void)TORCI_CALL(kernel, SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT32_MAX);
+}
+
+/* Until all that are expected have come. */
+static void barrier_wait(const struct torci_kernel *kernel, struct torci_barrier *barrier)
+{
+    /* ACQ_REL and the acquire below: what each did before is seen by all after */
+    uint32_t round = __atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) == barrier->expected) {
+        __atomic_store_n(&barrier->round, round + 1, __ATOMIC_RELEASE);
+        futex_wake_all(kernel, &barrier->round);
+        return;
+    }
+    while (__atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE) == round)
+        futex_wait(kernel, &barrier->round, round);
+}
+
+/* ---- the life of a shard ---- */
+
+/* The set has moved: every shard is to look. Any thread of it. */
+static void nudge_all(struct torci_set *set)
+{
+    for (uint32_t id = 0; id < set->count; id++)
+        torci_mesh_wake(set->shards[id], id, TORCI_BIT_LOOK);
+}
+
+void torci_set_shutdown(struct torci_set *set)
+{
+    /* ACQ_REL pairs with torci_shard_look */
+    if (!__atomic_exchange_n(&set->shutting_down, 1, __ATOMIC_ACQ_REL))
+        nudge_all(set);
+}
+
+static uint32_t left(const uint32_t *count)
+{
+    return __atomic_load_n(count, __ATOMIC_ACQUIRE); /* pairs with one_less */
+}
+
+static void one_less(struct torci_set *set, uint32_t *count)
+{
+    if (!__atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL))
+        nudge_all(set);
+}
+
+void torci_shard_look(struct torci_shard *shard)
+{
+    struct torci_set *set = shard->set;
+    if (shard->buried)
+        return;
+    if (__atomic_load_n(&set->shutting_down, __ATOMIC_ACQUIRE) && !shard->told_shutdown) {
+        shard->told_shutdown = shard->io.shutting_down = true;
+        torci_exec_cancel_main(&shard->io.exec);
+        if (shard->stopping)
+            torc_scope_cancel(&shard->served);
+    }
+    torc_event_set(&shard->look);
+}
+
+/* Until the set has come so far that DONE says so. In the first task, masked. */
+static void wait_for(struct torci_shard *shard, bool (*done)(const struct torci_shard *shard))
+{
+    while (!done(shard)) {
+        torc_event_reset(&shard->look);
+        int err = torc_event_wait(&shard->look);
+        TORC_ASSERT(!err); /* nothing interrupts a masked section */
+    }
+}
+
+static bool may_stop(const struct torci_shard *shard)
+{
+    return shard->told_shutdown || !left(&shard->set->mains_left);
+}
+
+static bool is_quiet(const struct torci_shard *shard)
+{
+    return !left(&shard->set->busy_left) && torci_mesh_is_flushed(shard);
+}
+
+/* After main: serves the other shards until nobody needs it any more. */
+static void linger(struct torci_shard *shard)
+{
+    struct torci_set *set = shard->set;
+    struct torc_mask mask;
+    torc_mask_enter(&mask);
+    shard->main_ended = true;
+    one_less(set, &set->mains_left);
+    wait_for(shard, may_stop);
+    shard->stopping = true;
+    if (shard->told_shutdown)
+        torc_scope_cancel(&shard->served);
+    int failed = torc_scope_join(&shard->served);
+    (void)failed; /* who asked for the work has been told */
+    one_less(set, &set->busy_left);
+    wait_for(shard, is_quiet);
+    torc_mask_leave(&mask);
+}
+
+static void note_error(struct torci_set *set, int err)
+{
+    int none = 0;
+    (void)__atomic_compare_exchange_n(
+        &set->first_error, &none, err, false, __ATOMIC_RELAXED,
+        __ATOMIC_RELAXED); /* read after the threads have been joined */
+    torci_set_shutdown(set);
+}
+
+static int watch_signals(struct torci_shard *shard)
+{
+    if (shard->id || shard->io.config.keep_signals)
+        return 0;
+    int err = torci_signals_shutdown_start(&shard->io);
+    if (err)
+        torci_io_say(shard->io.kernel,
+                     "torc: signals can't be watched: raise the limit of open files (ulimit -n), "
+                     "or set torc_config.keep_signals");
+    return err;
+}
+
+/* The first task of every shard. */
+static int first_task(void *arg)
+{
+    struct torci_shard *shard = (struct torci_shard *)arg;
+    struct torci_set *set = shard->set;
+    torc_scope_init(&shard->served);
+    torc_event_init(&shard->look);
+    int result = watch_signals(shard);
+    if (!result)
+        result = set->main(set->arg);
+    if (result < 0)
+        note_error(set, result);
+    linger(shard);
+    torci_signals_shutdown_stop(&shard->io);
+    shard->ended = true;
+    return result;
+}
+
+/* ---- opening ---- */
+
+static int open_shard(struct torci_shard *shard)
+{
+    struct torci_io *io = &shard->io;
+    const struct torci_seat *seat = &shard->set->seats[shard->id];
+    if (seat->shared)
+        io->config.spin_ns = 0; /* whoever spins keeps the others from running */
+    int err = torci_io_open(io, seat->cpu);
+    if (err || shard->set->count == 1)
+        return err;
+    err = torci_io_wake_prepare(io);
+    if (err) {
+        torci_io_say(io->kernel, "torc: no descriptor to wake a shard by: raise the limit of open "
+                                 "files (ulimit -n)");
+        torci_io_close(io);
+    }
+    return err;
+}
+
+/* One after another, so that a failure is told once and the first one counts. Whether the set is complete. */
+static bool open_in_turn(struct torci_shard *shard)
+{
+    struct torci_set *set = shard->set;
+    const struct torci_kernel *kernel = set->kernel;
+    uint32_t turn;
+    /* ACQUIRE pairs with the release below */
+    while ((turn = __atomic_load_n(&set->open_turn, __ATOMIC_ACQUIRE)) != shard->id)
+        futex_wait(kernel, &set->open_turn, turn);
+    int err = set->open_error ? -ECANCELED : open_shard(shard);
+    if (err && !set->open_error)
+        set->open_error = err;
+    __atomic_store_n(&set->open_turn, shard->id + 1, __ATOMIC_RELEASE);
+    futex_wake_all(kernel, &set->open_turn);
+    barrier_wait(kernel, &set->opened);
+    if (!err && set->open_error)
+        torci_io_close(&shard->io);
+    return !set->open_error;
+}
+
+/* The executor has ended before its tasks had: its ring is broken. The others must be able to end in order all the same,
+ * so its mail is still taken, and its work refused. */
+static void bury(struct torci_shard *shard, int err)
+{
+    struct torci_set *set = shard->set;
+    torci_this = &shard->io.exec;
+    shard->buried = shard->stopping = true;
+    note_error(set, err);
+    if (!shard->main_ended)
+        one_less(set, &set->mains_left);
+    one_less(set, &set->busy_left);
+    uint32_t left_to_wait;
+    while ((left_to_wait = left(&set->busy_left)) > 0) {
+        shard->io.outside.turn(&shard->io);
+        futex_wait_for(set->kernel, &set->busy_left, left_to_wait, BURIED_LOOK_NS);
+    }
+    shard->io.outside.turn(&shard->io);
+    torci_this = NULL;
+}
+
+static void run_shard(struct torci_shard *shard)
+{
+    struct torci_set *set = shard->set;
+    if (!open_in_turn(shard))
+        return;
+    int result = torci_io_run(&shard->io, first_task, shard);
+    if (!shard->ended)
+        bury(shard, result);
+    else if (shard->id == 0)
+        set->result = result;
+    /* Until the last one has sent its last message every ring must be there to be woken by it. */
+    barrier_wait(set->kernel, &set->drained);
+    torci_io_close(&shard->io);
+}
+
+static void thread_main(void *arg)
+{
+    run_shard((struct torci_shard *)arg);
+}
+
+static void shutdown_asked(struct torci_io *io)
+{
+    torci_set_shutdown(TORC_CONTAINER_OF(io, struct torci_shard, io)->set);
+}
+
+static int create_shard(struct torci_set *set, uint32_t id)
+{
+    const struct torci_host *host = &set->kernel->host;
+    struct torci_shard *shard =
+        (struct torci_shard *)host->map(host->context, sizeof(struct torci_shard));
+    if (!shard)
+        return -ENOMEM;
+    set->shards[id] = shard;
+    shard->set = set;
+    shard->id = id;
+    torci_io_prepare(&shard->io, &set->config);
+    int err = torci_mesh_create(shard);
+    shard->io.outside.shutdown = shutdown_asked;
+    return err;
+}
+
+static void destroy_shards(struct torci_set *set)
+{
+    const struct torci_host *host = &set->kernel->host;
+    for (uint32_t id = 0; id < set->count && set->shards[id]; id++) {
+        torci_mesh_destroy(set->shards[id]);
+        host->unmap(host->context, set->shards[id], sizeof(struct torci_shard));
+    }
+    host->free(host->context, set->shards, set->count * sizeof *set->shards);
+}
+
+/* All memory first: after this only threads and rings can fail. */
+static int create_shards(struct torci_set *set)
+{
+    const struct torci_host *host = &set->kernel->host;
+    set->shards =
+        (struct torci_shard **)host->alloc(host->context, set->count * sizeof *set->shards);
+    if (!set->shards)
+        return -ENOMEM;
+    int err = 0;
+    for (uint32_t id = 0; id < set->count && !err; id++)
+        err = create_shard(set, id);
+    for (uint32_t id = 0; id < set->count && !err; id++)
+        torci_mesh_connect(set->shards[id]);
+    if (err)
+        destroy_shards(set);
+    return err;
+}
+
+static int start_threads(struct torci_set *set)
+{
+    const struct torci_kernel *kernel = set->kernel;
+    for (uint32_t id = 1; id < set->count; id++) {
+        char name[16];
+        snprintf(name, sizeof name, "torc-%u", (unsigned)id);
+        int err = kernel->thread_start(kernel->host.context, thread_main, set->shards[id], name,
+                                       &set->shards[id]->thread);
+        if (err) {
+            char line[LINE_MAX];
+            snprintf(line, sizeof line,
+                     "torc: shard %u gets no thread: raise the limit of processes (ulimit -u), or "
+                     "ask for fewer shards",
+                     (unsigned)id);
+            torci_io_say(kernel, line);
+            /* Those that were started come as far as the first barrier. */
+            set->opened.expected = id;
+            set->open_error = err;
+            return err;
+        }
+        set->started++;
+    }
+    return 0;
+}
+
+static int run_set(struct torci_set *set)
+{
+    const struct torci_kernel *kernel = set->kernel;
+    int err = create_shards(set);
+    if (err) {
+        torci_io_say(kernel, "torc: out of memory");
+        return err;
+    }
+    set->opened.expected = set->drained.expected = set->count;
+    set->mains_left = set->busy_left = set->count;
+    (void)start_threads(set); /* noted in open_error */
+    run_shard(set->shards[0]);
+    for (uint32_t id = 1; id <= set->started; id++)
+        kernel->thread_join(kernel->host.context, set->shards[id]->thread);
+    destroy_shards(set);
+    if (set->open_error)
+        return set->open_error;
+    return set->first_error ? set->first_error : set->result;
+}
+
+int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
+{
+    if (torci_this)
+        return -EBUSY;
+    struct torci_set set = {.config = torci_config_with_defaults(given), .main = main, .arg = arg};
+    set.kernel = set.config.kernel;
+    int err = torci_environment_apply(&set.config);
+    if (!err)
+        err = torci_config_check(&set.config);
+    if (!err)
+        err = torci_place(set.kernel, &set.config, &set.seats, &set.count);
+    if (err)
+        return err;
+    err = run_set(&set);
+    torci_place_free(set.kernel, set.seats, set.count);
+    return err;
+}
+
+uint32_t torc_shard_id(void)
+{
+    return torci_shard_this()->id;
+}
+
+uint32_t torc_shard_count(void)
+{
+    return torci_shard_this()->set->count;
+}
+
+unsigned torc_shard_cpu(uint32_t shard)
+{
+    const struct torci_set *set = torci_shard_this()->set;
+    TORC_ASSERT(shard < set->count);
+    return (unsigned)set->shards[shard]->io.cpu;
+}
+
+void torc_shutdown(void)
+{
+    torci_set_shutdown(torci_shard_this()->set);
+}
+
+bool torc_is_shutting_down(void)
+{
+    return torci_shard_this()->told_shutdown;
+}
