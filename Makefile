@@ -36,9 +36,9 @@ PIE      = -pie
 FLAGS    = -std=c17 -D_GNU_SOURCE -I. -pthread $(PIC) -ffunction-sections $(WARN) $(if $(SAN),,$(HARDEN)) \
            $(CPPFLAGS) $(CFLAGS) $(if $(SAN),$(SANFLAGS)) $(OWN)
 LINK     = $(CC) $(FLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS) -o $@
-LDLIBS   = -luring
 HWLOC    = $(shell pkg-config --libs hwloc 2>/dev/null || echo -lhwloc)
-APP_LIBS = $(HWLOC) -lblkid -lm
+LDLIBS   = -luring $(HWLOC)
+APP_LIBS = -lblkid -lm
 # Criterion takes a leak report for a pass and cannot start under TSan: instrumented tests run on
 # the small runner, as those for another architecture do.
 SMALL    = $(SAN)

@@ -30,5 +30,6 @@
 #include "io/resource.h"
 #include "io/signals.h"
 #include "shard/run.h"
+#include "shard/topology.h"
 
 #endif

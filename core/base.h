@@ -19,7 +19,7 @@
 
 /* The caller must look at what such a function returns. */
 #define TORC_MUST_CHECK __attribute__((warn_unused_result))
-#define TORC_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define TORC_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define TORC_NORETURN __attribute__((noreturn))
 #define TORC_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TORC_UNLIKELY(x) __builtin_expect(!!(x), 0)
