@@ -3,7 +3,7 @@
 # make           build/libtorc.a, libtorc.so, torc, torc-micro, examples/NAME
 # make demo      installs what is missing, builds, shows the machine and measures its disk
 # make test      installs what is missing, runs every test; the last line is "N passed, N failed"
-# make lint | test-aarch64 | bench | stress | install | uninstall | clean
+# make lint | test-aarch64 | verify | bench | stress | install | uninstall | clean
 #
 # B=DIR builds elsewhere. SAN=address,undefined or SAN=thread instruments. CC=clang works too.
 # CI=1 turns warnings into errors. CFLAGS, LDFLAGS, PREFIX and DESTDIR are the user's.
@@ -136,6 +136,11 @@ lint test-aarch64:
 	@sh tests/setup.sh $(@:test-%=%)
 	@B='$B' CC='$(CC)' sh tests/run.sh $(@:test-%=%)
 
+# The protocol between shards, model-checked; the short form is part of make test.
+verify:
+	@sh tests/setup.sh verify
+	@B='$B' CC='$(CC)' sh tests/model/run.sh full
+
 bench:
 	@sh tests/setup.sh bench
 	@$(SUBMAKE) all
@@ -169,6 +174,6 @@ clean:
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
 FORCE:
-.PHONY: all lib tests demo test lint test-aarch64 bench stress install uninstall clean FORCE
+.PHONY: all lib tests demo test lint test-aarch64 verify bench stress install uninstall clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -79,6 +79,11 @@ static struct torci_shard *shard_of(const struct torci_shard *self, uint32_t id)
     return self->set->shards[id];
 }
 
+static struct torci_counters *counters_of(struct torci_shard *self)
+{
+    return self->io.exec.counters;
+}
+
 static void bell_done(struct torc_op *op, int result, uint32_t flags)
 {
     (void)flags;
@@ -108,8 +113,11 @@ static void ring_bell(struct torci_shard *self, struct torci_peer *peer)
 {
     struct torci_io *to = &shard_of(self, peer->id)->io;
     /* pairs with park in io/loop.c: the bit is set, so either it sees that, or we see it asleep */
-    if (!__atomic_exchange_n(&to->wake.parked, 0, __ATOMIC_SEQ_CST))
+    if (!__atomic_exchange_n(&to->wake.parked, 0, __ATOMIC_SEQ_CST)) {
+        torci_count(&counters_of(self)->wake_elided);
         return;
+    }
+    torci_count(&counters_of(self)->wake_sent);
     if (queue_bell(self, peer))
         (void)self->io.kernel->wake(self->io.kernel->host.context, to->wake.event_fd);
 }
@@ -118,10 +126,16 @@ static void signal_peer(struct torci_shard *self, struct torci_peer *peer, enum 
 {
     if (torci_mesh_mark(shard_of(self, peer->id), self->id, bit))
         ring_bell(self, peer);
+    else
+        torci_count(&counters_of(self)->wake_elided);
 }
 
 static void publish(struct torci_shard *self, struct torci_peer *peer, enum torci_lane_kind kind)
 {
+    struct torci_counters *counters = counters_of(self);
+    torci_count_add(kind == TORCI_LANE_WORK ? &counters->message_work_sent
+                                            : &counters->message_control_sent,
+                    torci_lane_writer_unpublished(&peer->to[kind]));
     torci_lane_writer_publish(&peer->to[kind]);
     signal_peer(self, peer, (enum torci_bit)kind);
 }
@@ -208,6 +222,7 @@ int torci_mesh_send(struct torci_shard *self, uint32_t to, const struct torci_me
     int err = torci_wait_pending();
     if (err || !torci_mesh_try_send(self, to, message))
         return err;
+    torci_count(&counters_of(self)->message_waits);
     do {
         struct torci_wait wait;
         torci_wait_init(&wait);
@@ -224,6 +239,7 @@ void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note
     if (TORC_LIKELY(torci_list_is_empty(&peer->notes)) &&
         lane_send(self, peer, TORCI_LANE_CONTROL, &note->message))
         return;
+    torci_count(&counters_of(self)->message_deferred);
     note->queued = true;
     torci_list_push_back(&peer->notes, &note->link);
 }
@@ -284,6 +300,7 @@ static bool unwatch(struct torci_shard *self, struct torci_peer *peer, enum torc
 static void take_lane(struct torci_shard *self, struct torci_peer *peer, enum torci_lane_kind kind)
 {
     struct torci_lane_reader *reader = &peer->from[kind];
+    struct torci_counters *counters = counters_of(self);
     bool stalled = false;
     for (unsigned taken = 0; taken < TAKE_MAX; taken++) {
         const struct torci_message *message = torci_lane_reader_slot(reader);
@@ -295,6 +312,9 @@ static void take_lane(struct torci_shard *self, struct torci_peer *peer, enum to
         torci_lane_reader_pop(reader);
     }
     if (torci_lane_reader_is_ahead(reader)) {
+        torci_count_add(kind == TORCI_LANE_WORK ? &counters->message_work_received
+                                                : &counters->message_control_received,
+                        reader->next - reader->released);
         peer->empty_looks[kind] = 0;
         tell_of_room(self, peer, reader);
     } else if (!stalled && ++peer->empty_looks[kind] == EMPTY_LOOKS_MAX) {

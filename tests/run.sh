@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: tests/run.sh [PART…]     parts: plain cli examples clang asan tsan aarch64 lint, and san: what
-# SAN says. No part: all of them. B is the output directory, CC the compiler.
+# Usage: tests/run.sh [PART…]     parts: plain cli examples clang asan tsan aarch64 verify lint, and san:
+# what SAN says. No part: all of them. B is the output directory, CC the compiler.
 #
 # Each part appends verdicts ("ok NAME", "not ok NAME why", "skip NAME why") to a file of its own; the
 # last line printed is "N passed, N failed". A binary that crashes, hangs or says nothing is a failure.
@@ -164,6 +164,10 @@ part_aarch64() {
     binaries "$jobs" "$out/aarch64/tests" 'tests/test_core_*.c'
 }
 
+part_verify() {
+    sh tests/run.sh --script tests/model/run.sh "$dir"
+}
+
 part_lint() {
     build build_lint B="$out" SAN= lib || return
     for script in tests/lint/[a-z]*.sh; do
@@ -182,7 +186,7 @@ trap 'exit 130' INT TERM
 
 mkdir -p "$logs"
 : >"$logs/verdicts"
-[ $# -gt 0 ] || set -- plain cli examples clang asan tsan aarch64 lint
+[ $# -gt 0 ] || set -- plain cli examples clang asan tsan aarch64 verify lint
 for part; do
     dir=$logs/$part WRAP=
     rm -rf "$dir"

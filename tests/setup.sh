@@ -1,24 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: tests/setup.sh build|test|lint|aarch64|bench
+# Usage: tests/setup.sh build|test|lint|aarch64|verify|bench
 # Installs by apt what that purpose still lacks (Debian 12 and 13, Ubuntu 24.04). Silent when nothing
 # is missing; where it may not install, says the one command that would.
 set -eu
 
 build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf"
 lint="git g++ clang clang-format clang-tidy universal-ctags"
+verify="spin"
 aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # On an aarch64 machine the plain tests are the aarch64 tests.
 [ "$(uname -m)" = aarch64 ] && aarch64=
 
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 libcriterion-dev jq fio fdisk" ;;
+test) wanted="$build $lint $aarch64 $verify libcriterion-dev jq fio fdisk" ;;
 lint) wanted="$build $lint" ;;
 aarch64) wanted="$build $aarch64" ;;
+verify) wanted="$build $verify" ;;
 bench) wanted="$build fio python3" ;;
 *)
-    echo "usage: tests/setup.sh build|test|lint|aarch64|bench" >&2
+    echo "usage: tests/setup.sh build|test|lint|aarch64|verify|bench" >&2
     exit 2
     ;;
 esac
