@@ -153,6 +153,7 @@ void *torci_alloc_slow(struct torci_alloc *alloc, unsigned size_class)
     if (!slab->free)
         carve(slab);
     struct torci_free_block *block = slab->free;
+    TORC_ASSERT(block != NULL);
     torci_alloc_unpoison(block, sizeof *block);
     slab->free = block->next;
     slab->used++;
@@ -212,10 +213,7 @@ size_t torci_alloc_size(const struct torci_alloc *alloc, const void *memory)
     TORC_ASSERT(unit != 0);
     if (unit == TORCI_UNIT_LARGE)
         return torci_arena_mapped_bytes(alloc->arena, memory);
-    size_t bytes = torci_alloc_slab(alloc, offset, unit)->block_bytes;
-    /* who asks may use it all */
-    torci_alloc_unpoison(__extension__(void *)(uintptr_t) memory, bytes);
-    return bytes;
+    return torci_alloc_slab(alloc, offset, unit)->block_bytes;
 }
 
 static void add_slabs(struct torc_alloc_class_stats *stats, const struct torci_link *list)

@@ -36,7 +36,7 @@ void *torc_alloc(size_t size_bytes) __attribute__((malloc, alloc_size(1)));
 /* Gives MEMORY back, on whichever shard; NULL is fine. What belongs to another shard is sent there in batches, at the end
  * of the loop's turn at the latest. Never blocks, never fails. */
 void torc_free(void *memory);
-/* How many bytes MEMORY really has: at least what was asked for. Any shard. */
+/* How many bytes MEMORY takes: at least what was asked for, and no more of it may be used. Any shard. */
 size_t torc_alloc_size(const void *memory);
 
 struct torc_alloc_class_stats {
@@ -85,7 +85,7 @@ struct torc_arena_stats {
     uint64_t used_bytes, high_water_bytes; /* handed out now; the most ever */
     uint64_t reserved_bytes;               /* in reserved huge pages */
     int64_t
-        transparent_bytes; /* that the kernel has made huge pages of by now; -1: it does not say */
+        transparent_bytes; /* that the kernel has made huge pages of by now; negative: it does not say */
     uint64_t pinned_bytes; /* registered with the ring */
     uint64_t lost_bytes;   /* that the kernel would not let be used again */
     int sample_error; /* negative errno: why no page was sampled (containers forbid move_pages) */

@@ -119,7 +119,8 @@ static unsigned nodes_allowed(const struct torci_kernel *kernel)
                           TORCI_MPOL_MEMS_ALLOWED);
     unsigned count = 0;
     for (unsigned i = 0; !err && i < NODE_WORDS; i++)
-        count += (unsigned)__builtin_popcountl(mask[i]);
+        for (; mask[i]; mask[i] &= mask[i] - 1)
+            count++;
     return count;
 }
 

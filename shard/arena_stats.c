@@ -106,12 +106,12 @@ static int64_t transparent_bytes(const struct torci_arena *arena)
 {
     struct smaps smaps = {.low = (uintptr_t)arena->base,
                           .high = (uintptr_t)arena->base + arena->size_bytes / 2};
-    char text[READ_BYTES], line[LINE_BYTES];
+    char text[READ_BYTES], line[LINE_BYTES] = "";
     size_t length = 0;
     long fd = TORCI_CALL(arena->kernel, SYS_openat, AT_FDCWD, (long)(uintptr_t) "/proc/self/smaps",
                          O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return fd;
     long size;
     while ((size = TORCI_CALL(arena->kernel, SYS_read, fd, (long)(uintptr_t)text, sizeof text)) > 0)
         for (long i = 0; i < size; i++) {
@@ -125,7 +125,7 @@ static int64_t transparent_bytes(const struct torci_arena *arena)
             read_line(&smaps, line);
         }
     (void)TORCI_CALL(arena->kernel, SYS_close, fd);
-    return size < 0 ? -1 : smaps.huge_bytes;
+    return size < 0 ? size : smaps.huge_bytes;
 }
 
 void torci_arena_stats_get(const struct torci_arena *arena, struct torc_arena_stats *stats)

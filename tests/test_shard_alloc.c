@@ -7,7 +7,10 @@
 #include <signal.h>
 
 #include "core/random_internal.h"
+#include "core/time.h"
+#include "shard/run.h"
 #include "tests/fault_kernel.h"
+#include "tests/run_shard.h"
 
 static struct fault_kernel fault;
 static struct torci_arena_set *set;
@@ -296,5 +299,184 @@ TEST(alloc, no_memory_for_its_table_is_an_error)
     CHECK_EQ(torci_alloc_init(&alloc, arena), -ENOMEM);
     torci_alloc_deinit(&alloc);
     torci_arena_set_destroy(set);
+    fault_kernel_check_clean(&fault);
+}
+
+/* ---- as users see it ---- */
+
+static int one_shard(void *arg)
+{
+    struct torc_alloc_stats stats;
+    struct torc_arena_stats arena_stats;
+    (void)arg;
+    torc_free(NULL);
+    char *small = torc_alloc(100), *large = torc_alloc(1 << 20);
+    CHECK(small && large);
+    CHECK_EQ(torc_alloc_size(small), 112);
+    CHECK_EQ(torc_alloc_size(large), 1 << 20);
+    torc_alloc_stats_get(&stats);
+    CHECK_EQ(stats.live_blocks, 2);
+    CHECK_EQ(stats.live_bytes, 112 + (1 << 20));
+    torc_arena_stats_get(&arena_stats);
+    CHECK(arena_stats.uses[TORC_ARENA_STACKS].bytes > 0);
+    CHECK(arena_stats.uses[TORC_ARENA_LANES].bytes > 0);
+    CHECK_EQ(arena_stats.uses[TORC_ARENA_SLABS].bytes, (1 << 20) + TORCI_ARENA_UNIT);
+    CHECK(arena_stats.pages != TORC_HUGEPAGES_AUTO);
+    if (!arena_stats.sample_error)
+        CHECK(arena_stats.uses[TORC_ARENA_STACKS].pages_sampled > 0);
+    torc_free(small);
+    torc_free(large);
+    torc_alloc_stats_get(&stats);
+    CHECK_EQ(stats.live_blocks, 0);
+    return 0;
+}
+TEST(alloc, users_allocate_from_their_shard)
+{
+    CHECK_EQ(run_shard(NULL, one_shard, NULL), 0);
+}
+
+enum { SHARDS = 3, EACH = 5000 };
+static struct {
+    void *blocks[EACH];
+    uint32_t filled; /* atomic */
+} tables[SHARDS];
+
+static size_t size_of(size_t i)
+{
+    return i % 1000 == 7 ? (size_t)300 << 10 : i * 37 % 3000;
+}
+
+/* Frees what the shard before has allocated, and waits until its own have come home. */
+static int free_the_neighbours(void *arg)
+{
+    uint32_t self = torc_shard_id(), other = (self + 1) % SHARDS;
+    struct torc_alloc_stats stats;
+    (void)arg;
+    for (size_t i = 0; i < EACH; i++) {
+        unsigned char *block = torc_alloc(size_of(i));
+        CHECK(block != NULL);
+        memset(block, (int)self, size_of(i));
+        tables[self].blocks[i] = block;
+    }
+    /* RELEASE pairs with the ACQUIRE below: the table and the blocks are written */
+    __atomic_store_n(&tables[self].filled, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&tables[other].filled, __ATOMIC_ACQUIRE))
+        CHECK_EQ(torc_sleep(100 * TORC_US), 0);
+    for (size_t i = 0; i < EACH; i++) {
+        unsigned char *block = tables[other].blocks[i];
+        size_t size = size_of(i);
+        CHECK(!size || (block[0] == other && block[size - 1] == other));
+        CHECK(torc_alloc_size(block) >= size);
+        torc_free(block);
+    }
+    do {
+        CHECK_EQ(torc_sleep(100 * TORC_US), 0);
+        torc_alloc_stats_get(&stats);
+    } while (stats.remote_received < EACH);
+    CHECK_EQ(stats.remote_sent, EACH);
+    CHECK(stats.remote_batches >= EACH / 64);
+    CHECK_EQ(stats.live_blocks, 0);
+    CHECK_EQ(stats.large_bytes, 0);
+    return 0;
+}
+TEST(alloc, what_another_shard_frees_comes_home)
+{
+    CHECK_EQ(torc_run(&(struct torc_config){.shards = SHARDS}, free_the_neighbours, NULL), 0);
+}
+
+/* More batches on the way than a lane has slots: they wait, and nothing is lost. */
+enum { FLOOD = 60000 };
+static void *flood[FLOOD];
+static uint32_t flood_filled, flood_freed;
+static int flood_home(void *arg)
+{
+    struct torc_alloc_stats stats;
+    (void)arg;
+    if (torc_shard_id()) {
+        while (!__atomic_load_n(&flood_filled, __ATOMIC_ACQUIRE))
+            CHECK_EQ(torc_sleep(100 * TORC_US), 0);
+        for (size_t i = 0; i < FLOOD; i++)
+            torc_free(flood[i]);
+        __atomic_store_n(&flood_freed, 1, __ATOMIC_RELEASE);
+        return 0;
+    }
+    for (size_t i = 0; i < FLOOD; i++)
+        CHECK((flood[i] = torc_alloc(48)) != NULL);
+    __atomic_store_n(&flood_filled, 1, __ATOMIC_RELEASE); /* pairs with the loop above */
+    while (!__atomic_load_n(&flood_freed, __ATOMIC_ACQUIRE)) {
+        /* takes nothing meanwhile, so that the lane fills up */
+    }
+    do {
+        CHECK_EQ(torc_sleep(100 * TORC_US), 0);
+        torc_alloc_stats_get(&stats);
+    } while (stats.remote_received < FLOOD);
+    CHECK_EQ(stats.live_blocks, 0);
+    return 0;
+}
+TEST(alloc, more_returns_than_a_lane_holds_wait_and_are_not_lost)
+{
+    CHECK_EQ(torc_run(&(struct torc_config){.shards = 2}, flood_home, NULL), 0);
+}
+
+static int frees_a_foreign_block_twice(void *arg)
+{
+    (void)arg;
+    if (!torc_shard_id()) {
+        flood[0] = torc_alloc(100);
+        __atomic_store_n(&flood_filled, 1, __ATOMIC_RELEASE);
+        return torc_sleep(60 * TORC_SEC);
+    }
+    while (!__atomic_load_n(&flood_filled, __ATOMIC_ACQUIRE))
+        CHECK_EQ(torc_sleep(100 * TORC_US), 0);
+    torc_free(flood[0]);
+    torc_free(flood[0]);
+    return 0;
+}
+TEST_DYING(alloc, freeing_a_foreign_block_twice_is_fatal, SIGABRT)
+{
+    CHECK_EQ(torc_run(&(struct torc_config){.shards = 2}, frees_a_foreign_block_twice, NULL), 0);
+}
+
+static int frees_what_is_nobodys(void *arg)
+{
+    (void)arg;
+    torc_free(flood);
+    return 0;
+}
+TEST_DYING(alloc, freeing_what_is_in_no_arena_is_fatal, SIGABRT)
+{
+    CHECK_EQ(run_shard(NULL, frees_what_is_nobodys, NULL), 0);
+}
+
+TEST_DYING(alloc, threads_that_are_no_shard_may_not_free, SIGABRT)
+{
+    torc_free(flood);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static long no_huge_pages(void *context, long number, const long arguments[6])
+{
+    return number == SYS_madvise && arguments[2] == 23 /* populate */
+               ? -EFAULT
+               : fault_call(context, number, arguments);
+}
+TEST(alloc, a_start_without_the_reserved_pages_is_one_line)
+{
+    fault_kernel_init(&fault);
+    fault.kernel.call = no_huge_pages;
+    struct torc_config config = {
+        .kernel = &fault.kernel, .shards = 2, .hugepages = TORC_HUGEPAGES_RESERVED};
+    CHECK_EQ(torc_run(&config, nothing, NULL), -ENOMEM);
+    CHECK(fault_kernel_said(&fault, "huge pages"));
+    fault_kernel_check_clean(&fault);
+    config.hugepages = TORC_HUGEPAGES_AUTO;
+    config.arena_bytes = 1;
+    CHECK_EQ(torc_run(&config, nothing, NULL), -EINVAL);
+    CHECK(fault_kernel_said(&fault, "torc_config.arena_bytes"));
     fault_kernel_check_clean(&fault);
 }
