@@ -19,6 +19,7 @@
 #include "shard/mesh_internal.h"
 #include "shard/placement_internal.h"
 #include "shard/returns_internal.h"
+#include "shard/watch_internal.h"
 
 /* Threads that wait for each other. Atomic; ROUND is a futex. */
 struct torci_barrier {
@@ -31,6 +32,7 @@ struct torci_set {
     struct torci_seat *seats;
     uint32_t count;
     struct torci_arena_set *arenas;
+    struct torci_counters_file counters;
     struct torci_shard **shards;
     torc_task_fn *main;
     void *arg;
