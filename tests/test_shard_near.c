@@ -133,6 +133,15 @@ TEST(shard_near, node_number_serves_where_there_is_no_list)
     machine_link(&machine, "/sys/class/block/vda",
                  "../../devices/platform/ACPI0/virtio2/block/vda");
     CHECK_STR(near("vda"), "8-15");
+    machine_put(&machine, "/sys/devices/platform/ACPI0/numa_node", "0\n");
+    machine_put(&machine, "/sys/devices/system/node/node0/cpulist", "0-7\n");
+    CHECK_STR(near("vda"), "0-7");
+    /* what knows nothing is passed by on the way up */
+    machine_put(&machine, "/sys/devices/platform/ACPI0/virtio2/local_cpulist", "\n");
+    machine_put(&machine, "/sys/devices/platform/ACPI0/virtio2/numa_node", "-1\n");
+    CHECK_STR(near("vda"), "0-7");
+    machine_put(&machine, "/sys/devices/platform/ACPI0/virtio2/numa_node", "7\n");
+    CHECK_STR(near("vda"), "0-7");
     machine_deinit(&machine);
 }
 
@@ -170,6 +179,10 @@ TEST(shard_near, nvme_with_several_paths_is_where_its_controllers_are)
     machine_link(&machine, path, "../../../pci0000:00/0000:00:01.0/0000:41:00.0/nvme/nvme0");
     snprintf(path, sizeof(path), "%snvme1", SUBSYSTEM);
     machine_link(&machine, path, "../../../pci0000:00/0000:00:01.0/0000:42:00.0/nvme/nvme1");
+    /* another name space of the subsystem is none of its controllers */
+    put_pci("0000:43:00.0", "12-15", "nvme/nvme2/nvme0c2n2");
+    snprintf(path, sizeof(path), "%snvme0n2", SUBSYSTEM);
+    machine_link(&machine, path, "../../../pci0000:00/0000:00:01.0/0000:43:00.0/nvme/nvme2");
     machine_link(&machine, "/sys/class/block/nvme0n1",
                  "../../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1");
     CHECK_STR(near("nvme0n1"), "0-3,8-11");

@@ -5,7 +5,10 @@
  */
 #include "shard/placement.h"
 
+#include <sched.h>
+
 #include "shard/placement_internal.h"
+#include "shard/run.h"
 #include "tests/shard_machine.h"
 
 static struct machine machine;
@@ -541,6 +544,7 @@ TEST(shard_placement, too_many_shards_are_refused)
             "torc: 1025 shards are too many: 1024 is the most");
     refused((struct torc_config){.cpus = "0-1024"}, -EINVAL,
             "torc: the CPU list \"0-1024\" names 1025 CPUs: 1024 shards are the most");
+    placed((struct torc_config){.cpus = "100-1123"}, "100-1123");
     check(TORC_PLACE_ALL, 0, "0-1023"); /* of 1,200 CPUs */
     done();
 }
@@ -618,6 +622,35 @@ TEST(shard_placement, this_machine_has_a_seat_for_each_allowed_cpu)
     for (unsigned i = 0; i < count; i++)
         CHECK(torci_cpus_has(&allowed, (unsigned)seats[i].cpu));
     done();
+}
+
+/* Of the real machine: the allowed CPUs from the last to the first. */
+static int from_the_end(const struct torc_topology *topology, unsigned wanted, int *cpus, void *arg)
+{
+    unsigned n = 0;
+    for (uint32_t i = topology->cpu_count; i-- > 0 && n < wanted;)
+        if (topology->cpus[i].is_allowed)
+            cpus[n++] = (int)topology->cpus[i].cpu;
+    *(int *)arg = cpus[0];
+    return (int)n;
+}
+
+static int compare_cpu(void *first)
+{
+    uint32_t self = torc_shard_id();
+    if (sched_getcpu() != (int)torc_shard_cpu(self))
+        return -EXDEV;
+    return self || torc_shard_cpu(0) == *(unsigned *)first ? 0 : -EDOM;
+}
+
+TEST(shard_placement, shards_run_where_they_are_placed)
+{
+    int first = -1;
+    struct torc_config config = {.place = from_the_end, .place_arg = &first, .shards = 3};
+    CHECK_EQ(torc_run(&config, compare_cpu, &first), 0);
+    CHECK(first >= 0);
+    config = (struct torc_config){.cpus = "8191", .shards = 2};
+    CHECK_EQ(torc_run(&config, compare_cpu, &first), -EINVAL);
 }
 
 TEST(shard_placement, programs_can_ask_beforehand)
