@@ -13,21 +13,27 @@
 #include <unistd.h>
 
 #include "apps/torc/commands.h"
+#include "apps/torc/info_live.h"
 
 enum { WIDTH_DEFAULT = 100, WIDTH_MIN = 60 };
 
 static const char HELP[] =
     "torc info: what this machine offers to torc, what is missing, and what mends it\n\n"
-    "usage: torc info [--all] [--json]\n\n"
+    "usage: torc info [--all] [--json]\n"
+    "       torc info --live [PID | FILE] [--interval S] [--count N] [--all] [--json]\n\n"
     "  --all     every operation, feature and flag with the kernel that brought it, every\n"
     "            detail of every block device\n"
     "  --json    all of that as one JSON document\n"
+    "  --live    the counters of a process that runs with TORC_COUNTERS=1: a table every S\n"
+    "            seconds (1), N times; without a PID, which processes there are. --all: also\n"
+    "            what has never happened; --json: one object a look, and one look\n"
     "  --help    this page\n\n"
     "examples:\n"
     "  torc info                                          one screen\n"
     "  torc info --json | jq '.missing[].mend'            the commands that would help\n"
     "  torc info --json | jq -r '.io_uring.rung.name'     how the ring is set up\n"
-    "  torc info --json | jq '.devices[] | {name, scheduler, queue_depth}'\n";
+    "  torc info --json | jq '.devices[] | {name, scheduler, queue_depth}'\n"
+    "  torc info --live 4711 --interval 0.5               watch process 4711\n";
 
 struct options {
     bool all, json, help;
@@ -36,7 +42,9 @@ struct options {
 static bool parse(int argc, char **argv, struct options *options)
 {
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--all") || !strcmp(argv[i], "-a")) {
+        if (!strcmp(argv[i], "--live") || !strncmp(argv[i], "--live=", sizeof("--live"))) {
+            continue; /* beside --help */
+        } else if (!strcmp(argv[i], "--all") || !strcmp(argv[i], "-a")) {
             options->all = true;
         } else if (!strcmp(argv[i], "--json")) {
             options->json = true;
@@ -65,10 +73,24 @@ static struct info_style style_of(FILE *out, bool all)
     return style;
 }
 
+/* --live has options of its own. */
+static bool wants_live(int argc, char **argv)
+{
+    bool live = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            return false;
+        live |= !strcmp(argv[i], "--live") || !strncmp(argv[i], "--live=", sizeof("--live"));
+    }
+    return live;
+}
+
 int torc_info_main(int argc, char **argv)
 {
     static const char HERE[] = "";
     struct options options = {0};
+    if (wants_live(argc, argv))
+        return torc_info_live_main(argc, argv);
     if (!parse(argc, argv, &options))
         return 1;
     if (options.help) {
