@@ -7,8 +7,9 @@
     bench/compare.py 'a=CMD ...' 'b=CMD ...'    any commands that print one JSON object a line, or fio's JSON;
                                                 the first is what the others are compared with
 
-TORC_BENCH_DEV names the device or file for `read` and `read1` (else /dev/zram0 when it is free and we are root, else a
-scratch file in the build folder), TORC_BENCH_DISK the one for `disk` (else the scratch file). They are only read.
+TORC_BENCH_DEV names the device or file for `read`, `read1` and `shards` (else /dev/zram0 when it is free and we are
+root, else a scratch file in the build folder), TORC_BENCH_DISK the one for `disk` (else the scratch file). They are
+only read.
 What cannot run is left out by name. Exit code: 0; 1 with --strict when a bar is missed or could not be measured;
 2 when there is nothing to measure.
 """
@@ -130,8 +131,8 @@ def print_table(views, first):
         show(*cells)
 
 
-def command_text(contender, cpu):
-    return f'taskset -c {cpu} {shlex.join(contender.argv)}'
+def command_text(group, contender, cpu):
+    return (f'taskset -c {cpu} ' if group.pinned else '') + shlex.join(contender.argv)
 
 
 def machine_text(cpu):
@@ -149,7 +150,7 @@ def markdown_text(views, groups, missing, cpu, first):
     out += ['', 'Commands:', '', '```sh']
     for group, rounds in groups:
         out.append(f'# {group.name}: {rounds} rounds')
-        out += [command_text(c, cpu) for c in group.contenders if not c.missing]
+        out += [command_text(group, c, cpu) for c in group.contenders if not c.missing]
     out.append('```')
     if missing:
         out += ['', 'Left out:', '', *(f'- {line}' for line in missing)]
@@ -197,7 +198,7 @@ def arguments():
 
 
 def place(wanted):
-    """Takes this program off the measured CPU where it can, and returns that CPU."""
+    """Takes this program off the measured CPU where it can; returns that CPU, and all that are allowed."""
     allowed = sorted(os.sched_getaffinity(0))
     cpu = allowed[-1] if wanted is None else wanted
     if cpu not in allowed:
@@ -205,12 +206,12 @@ def place(wanted):
     others = set(allowed) - {cpu}
     if others:
         os.sched_setaffinity(0, others)
-    return cpu
+    return cpu, set(allowed)
 
 
 def main():
     a = arguments()
-    cpu = place(a.cpu)
+    cpu, cpus = place(a.cpu)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     views, ran, missing, everything = [], [], [], []
     with contextlib.ExitStack() as stack:
@@ -218,14 +219,14 @@ def main():
             contenders = [Contender(name, shlex.split(line)) for name, line in (c.split('=', 1) for c in a.commands)]
             todo = [Group('commands', contenders, 9, io_seconds=a.io_seconds)]
         else:
-            todo = plan.groups(a.build, lambda name: name in a.only, stack, progress)
+            todo = plan.groups(a.build, lambda name: name in a.only, stack, progress, cpus)
         try:
             for group in todo:
                 if isinstance(group, LeftOut):
                     missing.append(group)
                     continue
                 rounds = a.rounds or group.rounds
-                samples, left_out = run_group(group, rounds, cpu, progress)
+                samples, left_out = run_group(group, rounds, cpu, cpus, progress)
                 ran.append((group, rounds))
                 missing += left_out
                 views += [View(row, group, samples) for row in group.rows or rows_found(samples)]

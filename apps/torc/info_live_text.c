@@ -42,15 +42,13 @@ static void print_time(double ns, char *text, size_t size)
 static void print_cell(const struct table *table, enum look look, double value)
 {
     char text[BENCH_FORMAT_BYTES] = "-";
-    if (isnan(value))
-        ;
-    else if (look == LOOK_TIME)
+    bool is_share = look == LOOK_SHARE ||
+                    (look == LOOK_NUMBER && value > 0 && value < 10 && value != floor(value));
+    if (look == LOOK_TIME && !isnan(value))
         print_time(value, text, sizeof(text));
-    else if (look == LOOK_SHARE)
+    else if (is_share)
         snprintf(text, sizeof(text), "%.1f", value);
-    else if (look == LOOK_NUMBER && value > 0 && value < 10 && value != floor(value))
-        snprintf(text, sizeof(text), "%.1f", value);
-    else
+    else if (!isnan(value))
         snprintf(text, sizeof(text), "%s",
                  bench_format((uint64_t)(value + 0.5), DIGITS, look == LOOK_BYTES, "").text);
     fprintf(table->out, "%*s", CELL_COLUMNS, text);
