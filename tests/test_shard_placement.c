@@ -172,6 +172,15 @@ TEST(shard_placement, desktop_with_siblings)
     done();
 }
 
+TEST(shard_placement, four_threads_a_core_are_taken_in_turn)
+{
+    on("core:2 pu:4", "0-7");
+    check(TORC_PLACE_ALL, 3, "0,1,4");
+    check(TORC_PLACE_ALL, 5, "0-2,4,5");
+    check(TORC_PLACE_CORES, 0, "0,4");
+    done();
+}
+
 TEST(shard_placement, without_smt_cores_are_all)
 {
     on("l3:1 core:8 pu:1", "0-7");
@@ -386,8 +395,12 @@ TEST(shard_placement, container_begins_where_it_runs_because_others_have_the_fir
     placed((struct torc_config){.placement = TORC_PLACE_SPREAD}, "0,41");
     machine.running_on = 47; /* the last one of its cache */
     placed((struct torc_config){0}, "40,47");
+    on(EPYC_NPS4, "0-255"); /* its cache, its node, its package, and only then the other one */
+    put_quota("2000000 100000\n");
+    machine.running_on = 50;
+    placed((struct torc_config){0}, "0-3,48-63");
     machine.running_on = 1000; /* not a CPU that anybody knows */
-    placed((struct torc_config){0}, "0,1");
+    placed((struct torc_config){0}, "0-19");
     done();
 }
 
