@@ -220,9 +220,66 @@ TEST(shard_xchan, arrays_keep_the_order_too)
     run_pair(4, 128, send_arrays, recv_arrays);
 }
 
-/* ---- back-pressure ---- */
+/* ---- in place ---- */
 
 TORC_XCHAN(numbers, uint64_t);
+
+static int send_in_place(struct torc_xsender *sender)
+{
+    struct torci_random random;
+    torci_random_seed(&random, 5);
+    for (uint64_t i = 0; i < VALUES;) {
+        uint64_t *slots;
+        int room = numbers_reserve(sender, &slots);
+        CHECK(room > 0 && room <= (int)pair.capacity);
+        uint32_t some = (uint32_t)torci_random_below(&random, (uint64_t)room + 1);
+        some = some < VALUES - i ? some : (uint32_t)(VALUES - i);
+        for (uint32_t k = 0; k < some; k++)
+            slots[k] = i++;
+        torc_xchan_commit(sender, some);
+        stumble(&random);
+    }
+    return 0;
+}
+
+static int recv_in_place(struct torc_xreceiver *receiver)
+{
+    struct torci_random random;
+    torci_random_seed(&random, 6);
+    const uint64_t *values;
+    for (uint64_t i = 0; i < VALUES;) {
+        int there = numbers_peek(receiver, &values);
+        CHECK(there > 0 && there <= (int)pair.capacity);
+        uint32_t some = (uint32_t)torci_random_below(&random, (uint64_t)there + 1);
+        for (uint32_t k = 0; k < some; k++)
+            CHECK_EQ(values[k], i++);
+        torc_xchan_release(receiver, some);
+        stumble(&random);
+    }
+    CHECK_EQ(numbers_peek(receiver, &values), -EPIPE);
+    return 0;
+}
+
+TEST(shard_xchan, values_can_be_written_and_read_in_place)
+{
+    run_pair(8, 10, send_in_place, recv_in_place);
+    run_pair(8, 300, send_in_order, recv_in_order);
+}
+
+static int release_too_many(struct torc_xreceiver *receiver)
+{
+    const uint64_t *values;
+    int there = numbers_peek(receiver, &values);
+    torc_xchan_release(receiver, (uint32_t)there + 1);
+    return 0;
+}
+
+TEST_DYING(shard_xchan, more_than_there_is_can_not_be_released, SIGABRT)
+{
+    run_pair(8, 10, send_in_place, release_too_many);
+}
+
+/* ---- back-pressure ---- */
 
 static int send_until_full(struct torc_xsender *sender)
 {
