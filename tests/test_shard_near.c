@@ -254,6 +254,17 @@ TEST(shard_near, shards_are_next_to_the_disk_then_on_its_package_then_elsewhere)
     finish();
 }
 
+TEST(shard_near, siblings_next_to_the_disk_go_before_cores_elsewhere)
+{
+    begin();
+    put_nvme();
+    machine.source.synthetic = "pack:2 [numa(memory=9GB)] core:4 pu:2";
+    placed((struct torc_config){.near = "nvme0n1", .shards = 3}, "8,10,12");
+    placed((struct torc_config){.near = "nvme0n1", .shards = 5}, "8-10,12,14");
+    placed((struct torc_config){.near = "nvme0n1", .shards = 9}, "8-15,0");
+    finish();
+}
+
 TEST(shard_near, quota_counts_near_a_device_too)
 {
     begin();

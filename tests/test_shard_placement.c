@@ -267,8 +267,28 @@ TEST(shard_placement, uneven_holes_leave_whole_cores_to_be_taken_first)
     check(TORC_PLACE_SPREAD, 6, "0,1,64-67");
     check(TORC_PLACE_SPREAD, 11, "0,1,64-71,128");
     check(TORC_PLACE_PACK, 3, "0,1,128"); /* the smallest cache that suffices */
+    check(TORC_PLACE_PACK, 4, "0,1,128,129");
     check(TORC_PLACE_PACK, 5, "64-68");
     check(TORC_PLACE_PACK, 18, "0,1,64-71,192-199");
+    done();
+}
+
+TEST(shard_placement, spread_goes_round_the_caches_again)
+{
+    on(BOX_64, "0-63");
+    check(TORC_PLACE_SPREAD, 16, "0,1,8,9,16,17,24,25,32,33,40,41,48,49,56,57");
+    check(TORC_PLACE_SPREAD, 20, "0-2,8-10,16,17,24,25,32-34,40-42,48,49,56,57");
+    done();
+}
+
+TEST(shard_placement, pack_prefers_one_package_and_one_node_to_larger_caches)
+{
+    /* 24 + 24 CPUs in the first package, 32 + 32 in the second */
+    on(EPYC_NPS4, "0-11,128-139,16-27,144-155,64-95,192-223");
+    check(TORC_PLACE_PACK, 40, "0-11,16-23,128-139,144-151");
+    /* caches of 16 and 8 in one node, of 12 and 10 in the other */
+    on(EPYC_NPS4, "0-11,128-139,16-21,144-149,24-28,152-156");
+    check(TORC_PLACE_PACK, 22, "16-21,24-28,144-149,152-156");
     done();
 }
 
