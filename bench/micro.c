@@ -317,6 +317,8 @@ static const struct {
     {"xchan", micro_xchan, "64-byte messages one way between two shards", NEEDS_NO_SHARD},
     {"alloc_remote", micro_alloc_remote, "64 bytes freed on another shard and taken back",
      NEEDS_NO_SHARD},
+    {"xchan", micro_xchan, "64-byte messages one way between two shards, in place", NEEDS_NO_SHARD},
+    {"xchan_copy", micro_xchan_copy, "the same by send and recv", NEEDS_NO_SHARD},
 };
 
 static bool wanted(const char *name, int count, char **names)

@@ -30,5 +30,6 @@ void micro_read_op(void);
 void micro_xchan(void);
 void micro_alloc(void);
 void micro_alloc_remote(void);
+void micro_xchan_copy(void);
 
 #endif
