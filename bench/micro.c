@@ -314,7 +314,6 @@ static const struct {
     {"nop1", micro_nop1, "one task that sends no-ops", NEEDS_NOTHING},
     {"read", micro_read, "random reads by --depth tasks", NEEDS_PATH},
     {"read_op", micro_read_op, "random reads by embedded ops", NEEDS_PATH},
-    {"xchan", micro_xchan, "64-byte messages one way between two shards", NEEDS_NO_SHARD},
     {"alloc_remote", micro_alloc_remote, "64 bytes freed on another shard and taken back",
      NEEDS_NO_SHARD},
     {"xchan", micro_xchan, "64-byte messages one way between two shards, in place", NEEDS_NO_SHARD},
