@@ -293,6 +293,7 @@ static int create_shard(struct torci_set *set, uint32_t id)
     int err = torci_arena_open(set->arenas, id, set->seats[id].node, &shard->arena);
     if (err)
         return err;
+    torci_arena_watch(shard->arena, shard->io.counters);
     torci_arena_host(shard->arena, &shard->io.host);
     err = torci_alloc_init(&shard->alloc, shard->arena);
     if (!err)
