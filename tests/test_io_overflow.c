@@ -139,7 +139,7 @@ TEST(overflow, other_faults_are_not_blamed_on_a_stack)
 {
     char text[1024];
     die((struct overflow){.fn = fault_elsewhere, .name = "innocent"}, text, sizeof text);
-    CHECK_STR(text, "");
+    CHECK(strstr(text, "task \"innocent\": SIGSEGV at address ") && !strstr(text, "overflowed"));
     die((struct overflow){.fn = fault_on_the_stack, .name = "innocent"}, text, sizeof text);
-    CHECK_STR(text, "");
+    CHECK(strstr(text, "task \"innocent\": SIGSEGV at address ") && !strstr(text, "overflowed"));
 }

@@ -100,11 +100,12 @@ static void setup(void)
     fault.kernel.call = old_call;
 }
 
+/* One ring: OLD says what was asked of it. */
 static int run(torc_task_fn *main, void *arg)
 {
     unsigned before = ring_open_descriptors();
     struct torc_config config = {.kernel = &fault.kernel};
-    int result = run_shard(&config, main, arg);
+    int result = run_alone(&config, main, arg);
     fault_kernel_check_clean(&fault);
     CHECK_EQ(ring_open_descriptors(), before);
     return result;
@@ -384,7 +385,7 @@ static void run_with_one_descriptor(void)
     struct rlimit limit = {(rlim_t)next + 2, (rlim_t)next + 2};
     if (next < 0 || setrlimit(RLIMIT_NOFILE, &limit))
         _exit(2);
-    _exit(run_shard(NULL, ring_ops_all, NULL) == -EMFILE ? 0 : 3);
+    _exit(run_alone(NULL, ring_ops_all, NULL) == -EMFILE ? 0 : 3);
 }
 
 TEST(ring, too_few_descriptors_for_signals_are_explained)
