@@ -32,5 +32,6 @@
 #include "shard/placement.h"
 #include "shard/run.h"
 #include "shard/topology.h"
+#include "shard/xchan.h"
 
 #endif

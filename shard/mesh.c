@@ -246,13 +246,36 @@ void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note
 static void room_came(struct torci_shard *self, struct torci_peer *peer)
 {
     while (!torci_list_is_empty(&peer->notes)) {
-        struct torci_note *note = TORC_CONTAINER_OF(peer->notes.next, struct torci_note, link);
-        if (!lane_send(self, peer, TORCI_LANE_CONTROL, &note->message))
-            break;
-        torci_list_unlink(&note->link);
+        struct torci_link *first = torci_list_pop_front(&peer->notes);
+        struct torci_note *note = TORC_CONTAINER_OF(first, struct torci_note, link);
+        /* Out of our hands before it is sent: what it says may be that its memory can go. */
         note->queued = false;
+        if (!lane_send(self, peer, TORCI_LANE_CONTROL, &note->message)) {
+            note->queued = true;
+            torci_list_push_front(&peer->notes, first);
+            break;
+        }
     }
     torci_wait_wake_all(&peer->room_waiters, 0);
+}
+
+void torci_mesh_chore(struct torci_shard *self, struct torci_chore *chore)
+{
+    if (torci_link_is_queued(&chore->link))
+        return;
+    torci_list_push_back(&self->mesh.chores, &chore->link);
+    self->io.outside.busy = true;
+}
+
+static void do_chores(struct torci_shard *self)
+{
+    struct torci_link now, *first;
+    torci_link_init(&now);
+    torci_list_splice_back(&now, &self->mesh.chores); /* what these ask for is the next turn's */
+    while ((first = torci_list_pop_front(&now))) {
+        struct torci_chore *chore = TORC_CONTAINER_OF(first, struct torci_chore, link);
+        chore->fn(self, chore);
+    }
 }
 
 bool torci_mesh_is_flushed(const struct torci_shard *shard)
@@ -260,7 +283,7 @@ bool torci_mesh_is_flushed(const struct torci_shard *shard)
     for (uint32_t i = 0; i < shard->set->count; i++)
         if (!torci_list_is_empty(&shard->mesh.peers[i].notes))
             return false;
-    return shard->mesh.dirty == NULL;
+    return shard->mesh.dirty == NULL && torci_list_is_empty(&shard->mesh.chores);
 }
 
 /* ---- taking ---- */
@@ -393,8 +416,10 @@ static void mesh_turn(struct torci_io *io)
         retry_stalled(self);
     FOR_EACH_BIT(mesh, index)
     take(self, index);
+    if (!torci_list_is_empty(&mesh->chores))
+        do_chores(self);
     flush_dirty(self);
-    io->outside.busy = mesh->stalled;
+    io->outside.busy = mesh->stalled || !torci_list_is_empty(&mesh->chores);
 }
 
 static bool mesh_came(struct torci_io *io)
@@ -448,6 +473,7 @@ int torci_mesh_create(struct torci_shard *shard)
     if (!mesh->peers || !mesh->map)
         return -ENOMEM;
     mesh->lanes = (char *)mesh->map + map_bytes;
+    torci_link_init(&mesh->chores);
     shard->io.outside = (struct torci_outside){.map = mesh->map,
                                                .map_words = mesh->map_words,
                                                .turn = mesh_turn,
