@@ -416,6 +416,8 @@ static void mesh_turn(struct torci_io *io)
         retry_stalled(self);
     FOR_EACH_BIT(mesh, index)
     take(self, index);
+    if (self->returns.pending)
+        torci_returns_flush(self);
     if (!torci_list_is_empty(&mesh->chores))
         do_chores(self);
     flush_dirty(self);
@@ -457,22 +459,37 @@ static struct torci_lane *lane_at(const struct torci_mesh *mesh, uint32_t from,
     return (struct torci_lane *)(void *)(mesh->lanes + (from * TORCI_LANES + (size_t)kind) * each);
 }
 
+static uint32_t map_words(uint32_t count)
+{
+    return (count * TORCI_BITS + 1 + 63) / 64;
+}
+
+static size_t map_bytes(uint32_t count)
+{
+    return (map_words(count) * sizeof(uint64_t) + TORCI_LANE_LINE - 1) &
+           ~(size_t)(TORCI_LANE_LINE - 1);
+}
+
+size_t torci_mesh_lanes_bytes(uint32_t count)
+{
+    return map_bytes(count) +
+           (size_t)count * TORCI_LANES * torci_lane_bytes(TORCI_LANE_SLOTS, TORCI_MESSAGE_BYTES);
+}
+
 int torci_mesh_create(struct torci_shard *shard)
 {
     const struct torci_host *host = &shard->io.host;
     struct torci_mesh *mesh = &shard->mesh;
     uint32_t count = shard->set->count;
-    mesh->map_words = (count * TORCI_BITS + 1 + 63) / 64;
-    size_t map_bytes =
-        (mesh->map_words * sizeof(uint64_t) + TORCI_LANE_LINE - 1) & ~(size_t)(TORCI_LANE_LINE - 1);
-    mesh->lanes_bytes = map_bytes + (size_t)count * TORCI_LANES *
-                                        torci_lane_bytes(TORCI_LANE_SLOTS, TORCI_MESSAGE_BYTES);
+    mesh->map_words = map_words(count);
+    size_t lanes_at = map_bytes(count);
+    mesh->lanes_bytes = torci_mesh_lanes_bytes(count);
     mesh->peers =
         (struct torci_peer *)host->alloc(host->context, count * sizeof(struct torci_peer));
-    mesh->map = (uint64_t *)host->map(host->context, mesh->lanes_bytes);
+    mesh->map = (uint64_t *)torci_arena_map(shard->arena, TORC_ARENA_LANES, mesh->lanes_bytes);
     if (!mesh->peers || !mesh->map)
         return -ENOMEM;
-    mesh->lanes = (char *)mesh->map + map_bytes;
+    mesh->lanes = (char *)mesh->map + lanes_at;
     torci_link_init(&mesh->chores);
     shard->io.outside = (struct torci_outside){.map = mesh->map,
                                                .map_words = mesh->map_words,
@@ -507,7 +524,7 @@ void torci_mesh_destroy(struct torci_shard *shard)
     const struct torci_host *host = &shard->io.host;
     struct torci_mesh *mesh = &shard->mesh;
     if (mesh->map)
-        host->unmap(host->context, mesh->map, mesh->lanes_bytes);
+        torci_arena_unmap(shard->arena, mesh->map, mesh->lanes_bytes);
     if (mesh->peers)
         host->free(host->context, mesh->peers, shard->set->count * sizeof(struct torci_peer));
 }

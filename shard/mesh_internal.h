@@ -115,6 +115,8 @@ struct torci_mesh {
     struct torci_letter *inbox; /* atomic: a stack, newest first */
 };
 
+/* What the lanes that lead to one of COUNT shards take of its arena. */
+size_t torci_mesh_lanes_bytes(uint32_t count);
 /* Makes the lanes that lead to SHARD; those of all shards must be made before any is opened. -ENOMEM. */
 int torci_mesh_create(struct torci_shard *shard) TORC_MUST_CHECK;
 /* Finds the writers' ends. */
