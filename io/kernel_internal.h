@@ -54,8 +54,7 @@ struct torci_kernel {
      * ON_FAULT on the thread that met it and then hand over to whoever handled the signal before; and undoes it.
      * ON_FAULT is async-signal-safe and reports what it knows; ADDRESS is NULL where the signal has none. The CPU that
      * it got. */
-    int (*thread_enter)(void *context, int cpu,
-                        void (*on_fault)(int number, const void *address));
+    int (*thread_enter)(void *context, int cpu, void (*on_fault)(int number, const void *address));
     void (*thread_leave)(void *context);
 
     /* Calls ON_STALL on this thread, from a signal handler, for every INTERVAL_NS of CPU time that it uses; an idle

@@ -60,7 +60,7 @@ static inline TORC_MUST_CHECK int run_shard(const struct torc_config *given, tor
                                             void *arg)
 {
     const char *chosen = getenv("TORC_TEST_SHARD");
-    return run_at(chosen ? (uint32_t)atoi(chosen) : UINT32_MAX, given, main, arg);
+    return run_at(chosen ? (uint32_t)strtoul(chosen, NULL, 10) : UINT32_MAX, given, main, arg);
 }
 
 /* What was written to standard error, without the line that is due on a machine with fewer CPUs than shards. */
