@@ -47,6 +47,7 @@ struct torci_zone {
     uint32_t units;    /* that there is room for */
     uint32_t frontier; /* units below belong to runs */
     uint32_t reserved; /* the first so many are of reserved huge pages */
+    uint32_t seam;     /* where these have ended for good; 0: they have not, or there are none */
     bool is_dense;
     size_t committed_bytes;
     size_t page_bytes; /* memory is given back to the machine in whole ones of these */

@@ -28,8 +28,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static void free_block(struct torci_shard *owner, struct torc_xchan *chan)
 {
-    const struct torci_host *host = &owner->io.host;
-    host->unmap(host->map_context, chan, chan->block_bytes);
+    torci_arena_unmap(owner->arena, chan, chan->block_bytes);
 }
 
 static bool free_note(struct torci_shard *self, uint32_t from, const struct torci_message *message)
@@ -437,10 +436,10 @@ int torc_xchan_open(size_t value_bytes, uint32_t capacity, struct torc_xreceiver
         capacity > TORC_XCHAN_CAPACITY_MAX)
         return -EINVAL;
     struct torci_shard *self = torci_shard_this();
-    const struct torci_host *host = &self->io.host;
     size_t stride = torci_xchan_stride(value_bytes), ring_bytes = stride * capacity;
     size_t block_bytes = sizeof(struct torc_xchan) + ring_bytes;
-    struct torc_xchan *chan = (struct torc_xchan *)host->map(host->map_context, block_bytes);
+    struct torc_xchan *chan =
+        (struct torc_xchan *)torci_arena_map(self->arena, TORC_ARENA_LANES, block_bytes);
     if (!chan)
         return -ENOMEM;
     chan->block_bytes = block_bytes;

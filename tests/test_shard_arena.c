@@ -401,7 +401,10 @@ TEST(arena, reserved_pages_are_taken_as_the_arena_grows)
     CHECK_EQ(pages_there, 4);
     CHECK(torci_arena_map(arena, TORC_ARENA_STACKS, 8 << 20) != NULL);
     CHECK_EQ(pages_there, 4); /* stacks are not of them */
-    char *memory = torci_arena_map(arena, TORC_ARENA_DMA, 7 << 20);
+    char *memory = torci_arena_map(arena, TORC_ARENA_DMA, 2 << 20);
+    CHECK_EQ(pages_there, 4);
+    torci_arena_unmap(arena, memory, 2 << 20);
+    CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 7 << 20) == memory); /* grown out of it */
     CHECK(memory != NULL);
     CHECK_EQ(pages_there, 1);
     CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 4 << 20) == NULL);

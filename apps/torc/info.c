@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "apps/torc/commands.h"
+#include "apps/torc/info_live.h"
 #include "apps/torc/info_topology.h"
 
 enum { WIDTH_DEFAULT = 100, WIDTH_MIN = 60 };
@@ -20,7 +21,8 @@ enum { WIDTH_DEFAULT = 100, WIDTH_MIN = 60 };
 static const char HELP[] =
     "torc info: what this machine offers to torc, what is missing, and what mends it\n\n"
     "usage: torc info [--all] [--json]\n"
-    "       torc info --topology [--shards N] [--placement P] [--cpus LIST] [--json]\n\n"
+    "       torc info --topology [--shards N] [--placement P] [--cpus LIST] [--json]\n"
+    "       torc info --live [PID | FILE] [--interval S] [--count N] [--all] [--json]\n\n"
     "  --all     every operation, feature and flag with the kernel that brought it, every\n"
     "            detail of every block device\n"
     "  --json    all of that as one JSON document\n"
@@ -30,6 +32,9 @@ static const char HELP[] =
     "  --placement P    all, spread, pack, cores, or near:DEVICE (a disk, a file, a network\n"
     "                   interface)\n"
     "  --cpus LIST      on these CPUs: 0-3,8,10-14:2\n"
+    "  --live           the counters of a process that runs with TORC_COUNTERS=1: a table\n"
+    "                   every S seconds (1), N times; with --all also what never happened;\n"
+    "                   with --json one object; without a PID, which processes there are\n"
     "  --help    this page\n\n"
     "examples:\n"
     "  torc info                                          one screen\n"
@@ -37,7 +42,8 @@ static const char HELP[] =
     "  torc info --json | jq -r '.io_uring.rung.name'     how the ring is set up\n"
     "  torc info --topology --placement spread --shards 8\n"
     "  HWLOC_SYNTHETIC='pack:2 l3:4 core:8 pu:2' torc info --topology     a machine made up\n"
-    "  torc info --json | jq '.devices[] | {name, scheduler, queue_depth}'\n";
+    "  torc info --json | jq '.devices[] | {name, scheduler, queue_depth}'\n"
+    "  torc info --live 4711 --interval 0.5               watch process 4711\n";
 
 struct options {
     bool all, json, help, topology;
@@ -59,6 +65,23 @@ static bool take_value(int argc, char **argv, int *at, const char *name, const c
     return true;
 }
 
+static bool is_live(const char *option)
+{
+    return !strcmp(option, "--live") || !strncmp(option, "--live=", sizeof("--live"));
+}
+
+/* --live has options of its own. */
+static bool wants_live(int argc, char **argv)
+{
+    bool live = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            return false;
+        live |= is_live(argv[i]);
+    }
+    return live;
+}
+
 static bool parse(int argc, char **argv, struct options *options)
 {
     for (int i = 1; i < argc; i++) {
@@ -70,7 +93,7 @@ static bool parse(int argc, char **argv, struct options *options)
             options->topology = true;
         } else if (take_value(argc, argv, &i, "--shards", &options->wish.shards) ||
                    take_value(argc, argv, &i, "--placement", &options->wish.placement) ||
-                   take_value(argc, argv, &i, "--cpus", &options->wish.cpus)) {
+                   take_value(argc, argv, &i, "--cpus", &options->wish.cpus) || is_live(argv[i])) {
             continue;
         } else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             options->help = true;
@@ -112,6 +135,8 @@ int torc_info_main(int argc, char **argv)
 {
     static const char HERE[] = "";
     struct options options = {0};
+    if (wants_live(argc, argv))
+        return torc_info_live_main(argc, argv);
     if (!parse(argc, argv, &options))
         return 1;
     if (options.help) {
