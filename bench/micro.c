@@ -313,7 +313,8 @@ static const struct {
     {"nop1", micro_nop1, "one task that sends no-ops", NEEDS_NOTHING},
     {"read", micro_read, "random reads by --depth tasks", NEEDS_PATH},
     {"read_op", micro_read_op, "random reads by embedded ops", NEEDS_PATH},
-    {"xchan", micro_xchan, "64-byte messages one way between two shards", NEEDS_NO_SHARD},
+    {"xchan", micro_xchan, "64-byte messages one way between two shards, in place", NEEDS_NO_SHARD},
+    {"xchan_copy", micro_xchan_copy, "the same by send and recv", NEEDS_NO_SHARD},
 };
 
 static bool wanted(const char *name, int count, char **names)
