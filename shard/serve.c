@@ -206,7 +206,9 @@ static int serve(void *arg)
     if (record->call) {
         forget(&self->calls, record);
         torci_count(&self->io.exec.counters->call_served);
+        uint32_t from = record->from;
         answer(self, record, result);
+        torci_mesh_hurry(self, from);
     } else {
         torci_served_put(self, record);
     }
