@@ -19,6 +19,7 @@ enum run_state {
 
 enum {
     NO_RUN = UINT32_MAX >> 1,
+    HUGE_UNITS = TORCI_HUGE_PAGE / TORCI_ARENA_UNIT,
     FITS_TRIED_MAX = 8, /* runs of a size's own bin that are looked at */
 };
 
@@ -98,41 +99,53 @@ static struct torci_run take_free(struct torci_zone *zone, uint32_t first)
  * memory in one piece. */
 static bool is_seam(const struct torci_zone *zone, uint32_t unit)
 {
-    return unit == zone->reserved && unit > 0;
+    return unit == zone->seam && unit > 0;
 }
 
-/* The frontier moves up by what the free run below it, if there is one, lacks. */
-static int grow(struct torci_arena *arena, struct torci_zone *zone, uint32_t units, uint32_t *first,
-                bool *dirty)
+static uint32_t aligned(uint32_t unit, uint32_t align)
 {
-    const struct torci_run *last = zone->frontier ? &zone->runs[zone->frontier - 1] : NULL;
-    bool extend = last && last->state == RUN_FREE;
-    uint32_t start = zone->frontier - (extend ? last->units : 0);
-    if (units > zone->units - start)
-        return -ENOMEM;
-    int err = torci_zone_commit(arena, zone, (size_t)(start + units) << TORCI_ARENA_UNIT_SHIFT);
-    if (err)
-        return err;
-    bool across = start < zone->reserved && start + units > zone->reserved;
-    if (across && zone->frontier < zone->reserved) { /* the rest on this side is for others */
-        uint32_t rest = zone->reserved - start;
-        bool rest_dirty = extend && take_free(zone, start).dirty;
-        zone->frontier = zone->reserved;
-        put_free(zone, start, rest, rest_dirty);
+    return (unit + align - 1) & ~(align - 1);
+}
+
+/* Moves the frontier up to END; what is new and the free run below it, if there is one on this side of the seam, are one
+ * free run. */
+static void extend(struct torci_zone *zone, uint32_t end)
+{
+    uint32_t first = zone->frontier;
+    bool dirty = false;
+    if (first && !is_seam(zone, first) && zone->runs[first - 1].state == RUN_FREE) {
+        first -= zone->runs[first - 1].units;
+        dirty = take_free(zone, first).dirty;
     }
-    if (across) {
-        extend = false;
-        start = zone->frontier;
-        if (units > zone->units - start)
+    zone->frontier = end;
+    put_free(zone, first, end - first, dirty);
+}
+
+/* Makes a free run at the frontier that has room for UNITS from a multiple of ALIGN on. Twice at most: reserved huge
+ * pages may turn out to have run out, and what follows them begins anew. */
+static int grow(struct torci_arena *arena, struct torci_zone *zone, uint32_t units, uint32_t align,
+                uint32_t *first)
+{
+    for (;;) {
+        uint32_t start = zone->frontier;
+        if (start && !is_seam(zone, start) && zone->runs[start - 1].state == RUN_FREE)
+            start -= zone->runs[start - 1].units;
+        uint32_t end = aligned(start, align) + units;
+        if (units > zone->units || end > zone->units)
             return -ENOMEM;
-        err = torci_zone_commit(arena, zone, (size_t)(start + units) << TORCI_ARENA_UNIT_SHIFT);
+        *first = start;
+        if (end <= zone->frontier)
+            return 0;
+        int err = torci_zone_commit(arena, zone, (size_t)end << TORCI_ARENA_UNIT_SHIFT);
         if (err)
             return err;
+        if (start >= zone->seam || end <= zone->seam) {
+            extend(zone, end);
+            return 0;
+        }
+        if (zone->frontier < zone->seam)
+            extend(zone, zone->seam);
     }
-    *dirty = extend && take_free(zone, start).dirty;
-    *first = start;
-    zone->frontier = start + units;
-    return 0;
 }
 
 static bool is_dense(const struct torci_arena *arena, const void *memory)
@@ -157,18 +170,39 @@ static char *unit_at(const struct torci_zone *zone, uint32_t unit)
     return zone->base + ((size_t)unit << TORCI_ARENA_UNIT_SHIFT);
 }
 
+static void show(const struct torci_arena *arena)
+{
+    struct torci_counters *counters = arena->counters;
+    if (!counters)
+        return;
+    torci_gauge_set(&counters->arena_free, arena->size_bytes - arena->used_total_bytes);
+    torci_gauge_set(&counters->arena_stacks, arena->used_bytes[TORC_ARENA_STACKS]);
+    torci_gauge_set(&counters->arena_buffers, arena->used_bytes[TORC_ARENA_DMA]);
+    torci_gauge_set(&counters->arena_lanes, arena->used_bytes[TORC_ARENA_LANES]);
+    torci_gauge_set(&counters->arena_small, arena->used_bytes[TORC_ARENA_SLABS]);
+}
+
+void torci_arena_watch(struct torci_arena *arena, struct torci_counters *counters)
+{
+    arena->counters = counters;
+    torci_gauge_set(&counters->arena_bytes, arena->size_bytes);
+    show(arena);
+}
+
 static void account(struct torci_arena *arena, enum torc_arena_use use, uint64_t bytes)
 {
     arena->used_bytes[use] += bytes;
     arena->used_total_bytes += bytes;
     if (arena->used_total_bytes > arena->high_water_bytes)
         arena->high_water_bytes = arena->used_total_bytes;
+    show(arena);
 }
 
 static void discount(struct torci_arena *arena, enum torc_arena_use use, uint64_t bytes)
 {
     arena->used_bytes[use] -= bytes;
     arena->used_total_bytes -= bytes;
+    show(arena);
 }
 
 void *torci_arena_map(struct torci_arena *arena, enum torc_arena_use use, size_t size_bytes)
@@ -185,22 +219,23 @@ void *torci_arena_map_in(struct torci_arena *arena, enum torc_arena_use use, boo
     if (!size_bytes || size_bytes > (uint64_t)zone->units << TORCI_ARENA_UNIT_SHIFT)
         return NULL;
     uint32_t units = (uint32_t)((size_bytes - 1) >> TORCI_ARENA_UNIT_SHIFT) + 1;
-    uint32_t first = find_free(zone, units);
-    bool dirty;
-    if (first == NO_RUN) {
-        if (grow(arena, zone, units, &first, &dirty))
-            return NULL;
-    } else {
-        struct torci_run free = take_free(zone, first);
-        dirty = free.dirty;
-        if (free.units > units)
-            put_free(zone, first + units, free.units - units, dirty);
-    }
+    /* Large dense runs are of whole huge pages: one that is used in part only costs as much. */
+    uint32_t align = dense && units >= HUGE_UNITS ? HUGE_UNITS : 1;
+    uint32_t first = find_free(zone, units + align - 1);
+    if (first == NO_RUN && grow(arena, zone, units, align, &first))
+        return NULL;
+    struct torci_run run = take_free(zone, first);
+    uint32_t end = first + run.units, start = aligned(first, align);
+    if (start > first)
+        put_free(zone, first, start - first, run.dirty);
+    if (end > start + units)
+        put_free(zone, start + units, end - start - units, run.dirty);
+    first = start;
     write_ends(zone, first,
                &(struct torci_run){.units = units, .state = RUN_USED, .use = (uint8_t)use});
     account(arena, use, (uint64_t)units << TORCI_ARENA_UNIT_SHIFT);
     char *memory = unit_at(zone, first);
-    if (dirty && use != TORC_ARENA_DMA && use != TORC_ARENA_SLABS)
+    if (run.dirty && use != TORC_ARENA_DMA && use != TORC_ARENA_SLABS)
         memset(memory, 0, (size_t)units << TORCI_ARENA_UNIT_SHIFT);
     return memory;
 }

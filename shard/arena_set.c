@@ -233,6 +233,7 @@ static int close_reserved(struct torci_arena *arena)
     if (arena->bound)
         (void)set_policy(arena, rest, bytes, TORCI_MPOL_PREFERRED);
     arena->got = TORC_HUGEPAGES_NONE;
+    zone->seam = zone->reserved;
     return 0;
 }
 

@@ -9,6 +9,12 @@
 #include "core/select_internal.h"
 #include "core/sync_internal.h"
 
+enum {
+    SPINS = 32, /* pauses, of some 10 to 40 ns each */
+    CACHE_LINE = 64,
+    PREFETCH_LINES_MAX = 64,
+};
+
 static struct torci_xsender *sender_of(struct torc_xsender *face)
 {
     return TORC_CONTAINER_OF(face, struct torci_xsender, face);
@@ -28,8 +34,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static void free_block(struct torci_shard *owner, struct torc_xchan *chan)
 {
-    const struct torci_host *host = &owner->io.host;
-    host->unmap(host->map_context, chan, chan->block_bytes);
+    torci_arena_unmap(owner->arena, chan, chan->block_bytes);
 }
 
 static bool free_note(struct torci_shard *self, uint32_t from, const struct torci_message *message)
@@ -225,6 +230,20 @@ static void end_of_turn(struct torci_shard *self, struct torci_chore *chore)
     look_after_waiter(end);
 }
 
+/* The reader's CPU has these lines: they are asked for together here, or each store would wait for its own in turn.
+ * 128 -> 169 million messages a second (torc-micro xchan). The builtin is a prefetch for reading on plain x86-64, which
+ * makes it worse. */
+static void prefetch_for_writing(const char *from, const char *to)
+{
+    const char *most = from + (size_t)CACHE_LINE * PREFETCH_LINES_MAX;
+    for (const char *line = from; line < to && line < most; line += CACHE_LINE)
+#if defined(__x86_64__)
+        __asm__ volatile("prefetchw %0" : : "m"(*line));
+#else
+        __builtin_prefetch(line, 1);
+#endif
+}
+
 int torci_xchan_room(struct torc_xsender *face)
 {
     struct torci_xsender *sender = sender_of(face);
@@ -245,6 +264,7 @@ int torci_xchan_room(struct torc_xsender *face)
     }
     uint64_t to_end = (uint64_t)(chan->ring + chan->ring_bytes - face->at);
     face->stop = face->at + least(least(room, to_end), chan->batch_bytes);
+    prefetch_for_writing(face->at, face->stop);
     torci_mesh_chore(sender->end.home, &sender->end.chore);
     return 0;
 }
@@ -279,9 +299,30 @@ int torci_xchan_look(struct torc_xreceiver *face)
 
 /* ---- waiting ---- */
 
+/* Parking and being woken costs both sides more than a batch does: where the loop would spin anyway, with nothing else to
+ * run, the task does so for a moment. Whether something came. 97 -> 118 million messages a second (torc-micro xchan_copy). */
+static bool spin(struct torci_xend *end)
+{
+    struct torci_shard *self = end->home;
+    if (!self->io.config.spin_ns || !torci_queue_is_empty(torci_fiber_self()->queue))
+        return false;
+    for (unsigned i = 0; i < SPINS; i++) {
+        if (can_go(end))
+            return true;
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#else
+        __asm__ volatile("yield");
+#endif
+    }
+    return false;
+}
+
 static int wait_for_other(struct torci_xend *end)
 {
     TORC_ASSERT(torci_list_is_empty(&end->waiters)); /* one task at a time */
+    if (spin(end))
+        return 0;
     settle_now(end);
     if (!arm(end))
         return 0;
@@ -437,10 +478,10 @@ int torc_xchan_open(size_t value_bytes, uint32_t capacity, struct torc_xreceiver
         capacity > TORC_XCHAN_CAPACITY_MAX)
         return -EINVAL;
     struct torci_shard *self = torci_shard_this();
-    const struct torci_host *host = &self->io.host;
     size_t stride = torci_xchan_stride(value_bytes), ring_bytes = stride * capacity;
     size_t block_bytes = sizeof(struct torc_xchan) + ring_bytes;
-    struct torc_xchan *chan = (struct torc_xchan *)host->map(host->map_context, block_bytes);
+    struct torc_xchan *chan =
+        (struct torc_xchan *)torci_arena_map(self->arena, TORC_ARENA_LANES, block_bytes);
     if (!chan)
         return -ENOMEM;
     chan->block_bytes = block_bytes;

@@ -92,39 +92,82 @@ int torc_xchan_recv_many(struct torc_xreceiver *receiver, void *values,
 int torc_xchan_try_recv_many(struct torc_xreceiver *receiver, void *values,
                              uint32_t count) TORC_MUST_CHECK;
 
+/* Without copying: COUNT values have been filled in, or read, in place; at most as many as NAME_reserve or NAME_peek of
+ * TORC_XCHAN has just returned, and nothing of this channel's end was called in between. What is not committed was never
+ * sent, what is not released is still there. */
+static inline void torc_xchan_commit(struct torc_xsender *sender, uint32_t count);
+static inline void torc_xchan_release(struct torc_xreceiver *receiver, uint32_t count);
+
 /* A case that stands for torc_xchan_recv; *VALUE is written when the select returns. */
 struct torc_case torc_xchan_recv_case(struct torc_xreceiver *receiver, void *value);
 
-/* Functions for one type: NAME_open(capacity, &receiver, &sender), NAME_send, NAME_try_send, NAME_recv, NAME_try_recv.
- * They are also faster, since the size is known. */
+/* Functions for one type, which are also faster, since the size is known: NAME_open(capacity, &receiver, &sender),
+ * NAME_send, NAME_try_send, NAME_recv, NAME_try_recv, and for work in place
+ *     int NAME_reserve(sender, &slots)     how many values may be filled in at SLOTS, 1 or more; blocks while there is no
+ *                                          room; errors of torc_xchan_send
+ *     int NAME_peek(receiver, &values)     how many values are to be read at VALUES, 1 or more; blocks while there is
+ *                                          none; errors of torc_xchan_recv
+ * The pointers are good until the task gives up the CPU. */
 #define TORC_XCHAN(name, type) \
-    _Static_assert(sizeof(type) <= TORC_XCHAN_VALUE_MAX, "a value is too large"); \
     static inline TORC_MUST_CHECK __attribute__((unused)) int name##_open( \
         uint32_t capacity, struct torc_xreceiver **receiver, struct torc_xsender **sender) \
     { \
         return torc_xchan_open(sizeof(type), capacity, receiver, sender); \
     } \
     static inline TORC_MUST_CHECK \
-        __attribute__((unused)) int name##_send(struct torc_xsender *sender, const type *value) \
+        __attribute__((unused)) int name##_reserve(struct torc_xsender *sender, type **slots) \
     { \
-        return torci_xchan_put(sender, value, sizeof(type), torci_xchan_room_wait); \
+        TORC_DEBUG_ASSERT(sender->value_bytes == sizeof(type)); \
+        int err = sender->at == sender->stop ? torci_xchan_room_wait(sender) : 0; \
+        *slots = (type *)(void *)sender->at; \
+        return err ? err \
+                   : (int)((size_t)(sender->stop - sender->at) / \
+                           torci_xchan_stride(sizeof(type))); \
     } \
-    static inline TORC_MUST_CHECK __attribute__((unused)) int name##_try_send( \
+    static inline TORC_MUST_CHECK __attribute__((unused)) int name##_peek( \
+        struct torc_xreceiver *receiver, const type **values) \
+    { \
+        TORC_DEBUG_ASSERT(receiver->value_bytes == sizeof(type)); \
+        int err = receiver->at == receiver->stop ? torci_xchan_look_wait(receiver) : 0; \
+        *values = (const type *)(const void *)receiver->at; \
+        return err ? err \
+                   : (int)((size_t)(receiver->stop - receiver->at) / \
+                           torci_xchan_stride(sizeof(type))); \
+    } \
+    TORCI_XCHAN_PUT(name##_send, type, torci_xchan_room_wait) \
+    TORCI_XCHAN_PUT(name##_try_send, type, torci_xchan_room) \
+    TORCI_XCHAN_TAKE(name##_recv, type, torci_xchan_look_wait) \
+    TORCI_XCHAN_TAKE(name##_try_recv, type, torci_xchan_look) \
+    _Static_assert(sizeof(type) <= TORC_XCHAN_VALUE_MAX, "a value is too large")
+
+/* By assignment and not by memcpy: the compiler then builds a value in its slot, and reads no more of it than is used.
+ * What counts is how many stores stand in line behind those that miss the cache (torc-micro xchan). */
+#define TORCI_XCHAN_PUT(function, type, room) \
+    static inline TORC_MUST_CHECK __attribute__((unused)) int function( \
         struct torc_xsender *sender, const type *value) \
     { \
-        return torci_xchan_put(sender, value, sizeof(type), torci_xchan_room); \
-    } \
-    static inline TORC_MUST_CHECK \
-        __attribute__((unused)) int name##_recv(struct torc_xreceiver *receiver, type *value) \
+        TORC_DEBUG_ASSERT(sender->value_bytes == sizeof(type)); \
+        int err = TORC_UNLIKELY(sender->at == sender->stop) ? room(sender) : 0; \
+        if (TORC_LIKELY(!err)) { \
+            char *at = sender->at; \
+            *(type *)(void *)at = *value; \
+            sender->at = at + torci_xchan_stride(sizeof(type)); \
+        } \
+        return err; \
+    }
+#define TORCI_XCHAN_TAKE(function, type, look) \
+    static inline TORC_MUST_CHECK __attribute__((unused)) int function( \
+        struct torc_xreceiver *receiver, type *value) \
     { \
-        return torci_xchan_take(receiver, value, sizeof(type), torci_xchan_look_wait); \
-    } \
-    static inline TORC_MUST_CHECK \
-        __attribute__((unused)) int name##_try_recv(struct torc_xreceiver *receiver, type *value) \
-    { \
-        return torci_xchan_take(receiver, value, sizeof(type), torci_xchan_look); \
-    } \
-    _Static_assert(sizeof(type) > 0, "a value has a size")
+        TORC_DEBUG_ASSERT(receiver->value_bytes == sizeof(type)); \
+        int err = TORC_UNLIKELY(receiver->at == receiver->stop) ? look(receiver) : 0; \
+        if (TORC_LIKELY(!err)) { \
+            char *at = receiver->at; \
+            receiver->at = at + torci_xchan_stride(sizeof(type)); \
+            *value = *(const type *)(const void *)at; \
+        } \
+        return err; \
+    }
 
 /* What the inline halves call when they have come to STOP: afterwards AT is not STOP, or why not. */
 int torci_xchan_room(struct torc_xsender *sender);
@@ -136,6 +179,18 @@ int torci_xchan_look_wait(struct torc_xreceiver *receiver);
 static inline size_t torci_xchan_stride(size_t value_bytes)
 {
     return (value_bytes + 7) & ~(size_t)7;
+}
+
+static inline void torc_xchan_commit(struct torc_xsender *sender, uint32_t count)
+{
+    sender->at += count * torci_xchan_stride(sender->value_bytes);
+    TORC_ASSERT(sender->at <= sender->stop);
+}
+
+static inline void torc_xchan_release(struct torc_xreceiver *receiver, uint32_t count)
+{
+    receiver->at += count * torci_xchan_stride(receiver->value_bytes);
+    TORC_ASSERT(receiver->at <= receiver->stop);
 }
 
 static inline TORC_MUST_CHECK int torci_xchan_put(struct torc_xsender *sender, const void *value,

@@ -137,6 +137,11 @@ TEST(arena, what_is_given_back_is_used_before_anything_new)
     CHECK_EQ(arena->sparse.frontier, frontier + 2);
     CHECK_EQ(arena->used_bytes[TORC_ARENA_STACKS], 18 * UNIT);
     CHECK_EQ(arena->high_water_bytes, 18 * UNIT);
+    static struct torci_counters counters;
+    torci_arena_watch(arena, &counters);
+    torci_arena_unmap(arena, first, 4 * UNIT);
+    CHECK_EQ(counters.arena_stacks, 14 * UNIT);
+    CHECK_EQ(counters.arena_bytes - counters.arena_free, 14 * UNIT);
     drop_set(set);
 }
 
@@ -401,7 +406,10 @@ TEST(arena, reserved_pages_are_taken_as_the_arena_grows)
     CHECK_EQ(pages_there, 4);
     CHECK(torci_arena_map(arena, TORC_ARENA_STACKS, 8 << 20) != NULL);
     CHECK_EQ(pages_there, 4); /* stacks are not of them */
-    char *memory = torci_arena_map(arena, TORC_ARENA_DMA, 7 << 20);
+    char *memory = torci_arena_map(arena, TORC_ARENA_DMA, 2 << 20);
+    CHECK_EQ(pages_there, 4);
+    torci_arena_unmap(arena, memory, 2 << 20);
+    CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 7 << 20) == memory); /* grown out of it */
     CHECK(memory != NULL);
     CHECK_EQ(pages_there, 1);
     CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 4 << 20) == NULL);
