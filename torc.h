@@ -29,6 +29,7 @@
 #include "io/op.h"
 #include "io/resource.h"
 #include "io/signals.h"
+#include "shard/placement.h"
 #include "shard/run.h"
 #include "shard/topology.h"
 

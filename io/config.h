@@ -16,11 +16,11 @@ struct torc_topology;
 
 /* Which CPUs get a shard, and in which order: shard/placement.h. */
 enum torc_placement {
-    TORC_PLACE_ALL,    /* each allowed CPU, in the kernel's order */
+    TORC_PLACE_ALL,    /* each allowed CPU; of fewer, whole cores first, and fast ones */
     TORC_PLACE_SPREAD, /* as far from each other as can be: packages, nodes, L3 groups in turn */
-    TORC_PLACE_PACK,   /* as near to each other as can be */
+    TORC_PLACE_PACK,   /* as near to each other as can be, siblings included */
     TORC_PLACE_CORES,  /* one a core: no SMT siblings */
-    TORC_PLACE_NEAR,   /* first the CPUs of the node that torc_config.near is on */
+    TORC_PLACE_NEAR,   /* the CPUs next to torc_config.near */
 };
 
 /* Chooses COUNT CPUs itself, for shard 0 first: writes their numbers to CPUS. How many it has chosen, or a negative errno,

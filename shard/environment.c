@@ -8,6 +8,7 @@
 
 #include "io/executor_internal.h"
 #include "shard/mesh_internal.h"
+#include "shard/placement.h"
 
 enum { LINE_MAX = 256 };
 
@@ -69,21 +70,13 @@ static int apply_word(const struct torc_config *config, const char *name, const 
 
 static int apply_placement(struct torc_config *config)
 {
-    static const char *const words[] = {"all", "spread", "pack", "cores", NULL};
-    static const char near[] = "near:";
     const char *text = variable("TORC_PLACEMENT");
-    if (config->placement || config->place || !text)
+    if (config->placement || config->near || config->place || !text)
         return 0;
-    if (!strncmp(text, near, sizeof near - 1) && text[sizeof near - 1]) {
-        config->placement = TORC_PLACE_NEAR;
-        config->near = text + sizeof near - 1;
-        return 0;
-    }
-    unsigned word = 0;
-    int err = apply_word(config, "TORC_PLACEMENT", words,
-                         "all, spread, pack, cores or near:DEVICE is wanted", &word);
-    config->placement = (enum torc_placement)word;
-    return err;
+    if (torc_placement_parse(text, &config->placement, &config->near))
+        return refuse(config, "TORC_PLACEMENT", text,
+                      "all, spread, pack, cores or near:DEVICE is wanted");
+    return 0;
 }
 
 int torci_environment_apply(struct torc_config *config)

@@ -276,21 +276,3 @@ int torci_near_find(const struct torci_kernel *kernel, const char *root, const c
         snprintf(why, TORCI_CPU_WHY_BYTES, "\"%.48s\" can't be looked at: errno %d", name, -found);
     return found;
 }
-
-int torci_node_of_cpu(const struct torci_kernel *kernel, const char *root, unsigned cpu)
-{
-    char path[TORCI_PATH_BYTES], text[NAME_BYTES];
-    struct torci_cpu_list nodes;
-    int node;
-    snprintf(path, sizeof(path), "%s/sys/devices/system/node/has_memory", root);
-    if (torci_sysfile_read(kernel, text, sizeof(text), path) <= 0)
-        return -ENOENT;
-    torci_cpu_list_init(&nodes, text);
-    while ((node = torci_cpu_list_next(&nodes)) >= 0 && node != TORCI_CPU_LIST_END) {
-        struct torci_cpus cpus = {0};
-        snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/cpulist", root, node);
-        if (add_list(kernel, path, &cpus) > 0 && torci_cpus_has(&cpus, cpu))
-            return node;
-    }
-    return -ENOENT;
-}

@@ -14,8 +14,4 @@
 int torci_near_find(const struct torci_kernel *kernel, const char *root, const char *name,
                     struct torci_cpus *cpus, char *why) TORC_MUST_CHECK;
 
-/* The memory node of a CPU by the kernel's own word, for who has no topology; negative: unknown, or the node
- * has no memory. */
-int torci_node_of_cpu(const struct torci_kernel *kernel, const char *root, unsigned cpu);
-
 #endif

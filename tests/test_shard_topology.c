@@ -4,7 +4,6 @@
  */
 #include "shard/topology.h"
 
-#include "shard/near_internal.h"
 #include "tests/shard_machine.h"
 
 static struct machine machine;
@@ -67,7 +66,7 @@ static void check_counts(const struct torc_topology *t, unsigned cpus, unsigned 
 TEST(shard_topology, siblings_share_core_and_cache)
 {
     const struct torc_topology *t =
-        synthetic("pack:2 l3:8(size=32MB) core:8 pu:2(indexes=2*128:128*1)", "0-255");
+        synthetic("pack:2 l3:8(size=32MB) core:8 pu:2(indexes=2*128:1*2)", "0-255");
     check_counts(t, 256, 128, 2, 1, 16);
     const struct torc_topology_cpu *a = find(t, 13), *b = find(t, 141), *c = find(t, 77);
     CHECK(a->core == b->core && a->l3 == b->l3 && a->package == b->package);
@@ -86,7 +85,7 @@ TEST(shard_topology, siblings_share_core_and_cache)
 TEST(shard_topology, each_cpu_has_the_node_of_its_part_of_the_package)
 {
     const struct torc_topology *t = synthetic(
-        "pack:2 group:4 [numa(memory=64GB)] l3:2 core:8 pu:2(indexes=2*128:128*1)", "0-255");
+        "pack:2 group:4 [numa(memory=64GB)] l3:2 core:8 pu:2(indexes=2*128:1*2)", "0-255");
     check_counts(t, 256, 128, 2, 8, 16);
     for (unsigned cpu = 0; cpu < 256; cpu++)
         CHECK_EQ(t->nodes[find(t, cpu)->node].number, cpu % 128 / 16);
@@ -155,7 +154,7 @@ TEST(shard_topology, a_node_may_have_no_memory)
 
 TEST(shard_topology, allowed_are_the_cpus_that_the_kernel_allows)
 {
-    const struct torc_topology *t = synthetic("l3:1 core:8 pu:2(indexes=2*8:8*1)", "1,3-5,9,12");
+    const struct torc_topology *t = synthetic("l3:1 core:8 pu:2(indexes=2*8:1*2)", "1,3-5,9,12");
     CHECK_EQ(t->cpu_count, 16);
     CHECK_EQ(t->allowed_count, 6);
     CHECK(find(t, 9)->is_allowed && !find(t, 8)->is_allowed);
@@ -410,22 +409,4 @@ TEST(shard_quota, nonsense_is_no_quota)
     }
     machine_init(&machine);
     CHECK_EQ(quota(), -1);
-}
-
-/* ---- nodes by the kernel's word ---- */
-
-TEST(shard_topology, node_of_a_cpu_is_found_without_hwloc)
-{
-    machine_init(&machine);
-    machine_put(&machine, "/sys/devices/system/node/has_memory", "0,2\n");
-    machine_put(&machine, "/sys/devices/system/node/node0/cpulist", "0-3\n");
-    machine_put(&machine, "/sys/devices/system/node/node1/cpulist", "4-7\n");
-    machine_put(&machine, "/sys/devices/system/node/node2/cpulist", "8-11\n");
-    const struct torci_kernel *kernel = &machine.fault.kernel;
-    CHECK_EQ(torci_node_of_cpu(kernel, machine.root, 3), 0);
-    CHECK_EQ(torci_node_of_cpu(kernel, machine.root, 8), 2);
-    CHECK(torci_node_of_cpu(kernel, machine.root, 4) < 0); /* a node without memory */
-    CHECK(torci_node_of_cpu(kernel, machine.root, 12) < 0);
-    CHECK(torci_node_of_cpu(kernel, "/nonexistent", 0) < 0);
-    machine_deinit(&machine);
 }
