@@ -130,8 +130,8 @@ def print_table(views, first):
         show(*cells)
 
 
-def command_text(contender, cpu):
-    return f'taskset -c {cpu} {shlex.join(contender.argv)}'
+def command_text(group, contender, cpu):
+    return (f'taskset -c {cpu} ' if group.pinned else '') + shlex.join(contender.argv)
 
 
 def machine_text(cpu):
@@ -149,7 +149,7 @@ def markdown_text(views, groups, missing, cpu, first):
     out += ['', 'Commands:', '', '```sh']
     for group, rounds in groups:
         out.append(f'# {group.name}: {rounds} rounds')
-        out += [command_text(c, cpu) for c in group.contenders if not c.missing]
+        out += [command_text(group, c, cpu) for c in group.contenders if not c.missing]
     out.append('```')
     if missing:
         out += ['', 'Left out:', '', *(f'- {line}' for line in missing)]
@@ -197,7 +197,7 @@ def arguments():
 
 
 def place(wanted):
-    """Takes this program off the measured CPU where it can, and returns that CPU."""
+    """Takes this program off the measured CPU where it can; returns that CPU, and all that are allowed."""
     allowed = sorted(os.sched_getaffinity(0))
     cpu = allowed[-1] if wanted is None else wanted
     if cpu not in allowed:
@@ -205,12 +205,12 @@ def place(wanted):
     others = set(allowed) - {cpu}
     if others:
         os.sched_setaffinity(0, others)
-    return cpu
+    return cpu, set(allowed)
 
 
 def main():
     a = arguments()
-    cpu = place(a.cpu)
+    cpu, cpus = place(a.cpu)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     views, ran, missing, everything = [], [], [], []
     with contextlib.ExitStack() as stack:
@@ -225,7 +225,7 @@ def main():
                     missing.append(group)
                     continue
                 rounds = a.rounds or group.rounds
-                samples, left_out = run_group(group, rounds, cpu, progress)
+                samples, left_out = run_group(group, rounds, cpu, cpus, progress)
                 ran.append((group, rounds))
                 missing += left_out
                 views += [View(row, group, samples) for row in group.rows or rows_found(samples)]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import targets
 from rounds import Contender, Group, LeftOut
 
-GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'disk')
+GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'disk',
+          'xchan', 'call', 'call_park', 'alloc', 'turn')
 RIVALS = ('tokio', 'monoio', 'glommio', 'compio')
 IO_SECONDS, DISK_SECONDS = 1, 2  # all contenders of a row run equally long: the best of shorter runs would be luckier
 
@@ -106,6 +107,26 @@ def timer_group(c):
     yield Group('timer', [c.torc('timer'), *c.rivals('timer'), c.floor('nanosleep', 'floor_libc', 'timer')], 3, rows)
 
 
+def shard_groups(c):
+    """Two shards on CPUs of their own, or one: what crosses between CPUs, and what N shards cost one that is alone."""
+    yield Group('xchan', [c.torc('xchan'), c.floor('floor', 'floor_shards', 'xchan'),
+                          *c.rivals('xchan')], 15, [
+        Row('one way between two CPUs, 64-byte messages', {'bench': 'xchan'}, 'ns',
+            [least(0.80, 'floor'), least(5, *RIVALS, text='>= 5 x the best rival')])], pinned=False)
+    yield Group('call', [c.torc('call'), c.floor('floor', 'floor_shards', 'call'), *c.rivals('call')], 15, [
+        Row('call and answer, both spinning', {'bench': 'call'}, 'ns',
+            [least(0.5, 'floor'), least(2, *RIVALS, text='>= 2 x the best rival')])], pinned=False)
+    yield Group('call_park', [c.torc('call_park'), c.floor('floor', 'floor_shards', 'call_park')], 15, [
+        Row('call and answer, both asleep', {'bench': 'call_park'}, 'ns', [least(0.9, 'floor')])], pinned=False)
+    yield Group('alloc', [c.torc('alloc'), c.torc('alloc_remote')], 9, [
+        Row('torc_alloc and torc_free', {'bench': 'alloc'}, 'ns', [at_most(10)]),
+        Row('torc_free of another shard\'s block', {'bench': 'alloc_remote'}, 'ns', [at_most(30)])], pinned=False)
+    two, many = c.torc('turn', '--shards', 2), c.torc('turn', '--shards', 64)
+    two.name, many.name = 'of 2 shards', 'of 64'
+    yield Group('turn', [many, two], 15, [
+        Row('an empty turn of the loop', {'bench': 'turn'}, 'ns', [least(1 / 1.1, 'of 2 shards')])], pinned=False)
+
+
 def fio_options(path, size, seconds, *more):
     """The options that fio and `torc bench` share, word for word."""
     return ['--name=read', f'--filename={path}', f'--size={size}', '--rw=randread', '--bs=4k', '--direct=1',
@@ -162,7 +183,7 @@ def groups(build, wanted, stack, say):
     """Yields the groups, and a LeftOut for what cannot be had. Targets are prepared when their turn comes, and given
     back when `stack` closes."""
     c = Commands(build)
-    for group in [*micro_groups(c), *ring_groups(c), *timer_group(c)]:
+    for group in [*micro_groups(c), *ring_groups(c), *timer_group(c), *shard_groups(c)]:
         if wanted(group.name):
             yield group
     if wanted('read') or wanted('read1'):

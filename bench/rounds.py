@@ -45,6 +45,7 @@ class Group:
     rounds: int
     rows: list = field(default_factory=list)  # of compare.Row: views of the records
     io_seconds: float = 0  # length of a run in which CPU per operation is watched; 0: not watched
+    pinned: bool = True  # to one CPU; otherwise each contender places its threads itself
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,12 @@ def end(process):
         process.wait()
 
 
-def run_once(argv, cpu, io_seconds):
-    """Runs one command pinned to one CPU; returns its records, raises ValueError with one line on any failure."""
+def run_once(argv, cpus, io_seconds):
+    """Runs one command on CPUS; returns its records, raises ValueError with one line on any failure."""
     with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:
         try:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                       preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+                                       preexec_fn=lambda: os.sched_setaffinity(0, cpus))
         except OSError as e:
             raise ValueError(str(e)) from e
         try:
@@ -158,8 +159,8 @@ def run_once(argv, cpu, io_seconds):
     return records
 
 
-def run_group(group, rounds, cpu, say):
-    """Returns [(contender's name, round, record)] and who is left out."""
+def run_group(group, rounds, cpu, cpus, say):
+    """CPU: for groups that are pinned to one; CPUS: for the others. Returns [(contender's name, round, record)] and who is left out."""
     left_out = [LeftOut(group.name, c.name, c.missing) for c in group.contenders if c.missing]
     failed = set()
     able = [c for c in group.contenders if not c.missing]
@@ -171,7 +172,7 @@ def run_group(group, rounds, cpu, say):
                 continue
             say(f'{group.name}: round {turn + 1} of {rounds}, {contender.name}')
             try:
-                records = run_once(contender.argv, cpu, group.io_seconds)
+                records = run_once(contender.argv, {cpu} if group.pinned else cpus, group.io_seconds)
             except (ValueError, KeyError) as e:
                 failed.add(contender.name)
                 left_out.append(LeftOut(group.name, contender.name, f'`{" ".join(contender.argv)}`: {e}'))

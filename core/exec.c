@@ -35,6 +35,7 @@ int torci_exec_init(struct torci_exec *exec, const struct torci_host *host,
     torci_counter_set_init(&exec->own_counter_set, &exec->own_counters, sizeof exec->own_counters,
                            1);
     exec->counters = config->counters ? config->counters : &exec->own_counters;
+    exec->idle_ns = &exec->counters->park_ns;
     exec->counter_set = config->counters ? config->counter_set : &exec->own_counter_set;
     exec->burst = 64;
     exec->wake_lag_ns = WAKE_LAG_FIRST_NS;
@@ -68,26 +69,19 @@ static void adapt_burst(struct torci_exec *exec, uint64_t used_ns)
         exec->burst *= 2;
 }
 
-/* The switches of a slice are what its budget has lost, so that no switch has to count itself. */
-static void count_slice(struct torci_exec *exec, uint64_t used_ns)
-{
-    struct torci_counters *counters = exec->counters;
-    torci_count_add(&counters->task_switches, exec->burst - exec->budget - exec->budget_cut);
-    torci_count_add(&counters->loop_busy_ns, used_ns);
-    torci_count_ns(&counters->loop_slice_ns, used_ns);
-}
-
 static void run_slice(struct torci_exec *exec, struct torc_queue *queue)
 {
     uint64_t began = exec->now_ns;
     exec->slice_end_ns = torci_queue_slice_end(exec, queue);
-    bool ran = !torci_queue_is_empty(queue);
-    if (ran)
+    if (!torci_queue_is_empty(queue)) {
         torci_switch_to_tasks(exec, queue);
+        /* what the budget has lost: so no switch has to count itself */
+        torci_count_add(&exec->counters->task_switches,
+                        exec->burst - exec->budget - exec->budget_cut);
+    }
     exec->now_ns = torci_host_now_ns(exec->host);
     uint64_t used_ns = exec->now_ns - began;
-    if (ran)
-        count_slice(exec, used_ns);
+    torci_count_ns(&exec->counters->loop_slice_ns, used_ns);
     adapt_burst(exec, used_ns);
     torci_queue_charge(exec, queue, used_ns);
 }
@@ -102,11 +96,10 @@ static uint64_t count_ready(const struct torc_queue *group)
 }
 
 /* Gauges that nobody keeps up to date, since what they show changes far more often than anyone looks. */
-static void show_gauges(struct torci_exec *exec)
+static __attribute__((noinline)) void show_gauges(struct torci_exec *exec)
 {
     struct torci_counters *counters = exec->counters;
     exec->gauges_due_ns = exec->now_ns + GAUGES_EVERY_NS;
-    torci_gauge_set(&counters->task_live, exec->fibers_live);
     torci_gauge_set(&counters->task_ready, count_ready(&exec->top));
     torci_gauge_set(&counters->timer_armed, exec->wheel.armed);
     torci_gauge_set(&counters->loop_wake_lag_ns, exec->wake_lag_ns);
@@ -131,14 +124,17 @@ static int turn(struct torci_exec *exec)
         if (until <= exec->now_ns)
             until = 0;
     }
-    if (until || TORC_UNLIKELY(exec->now_ns >= exec->gauges_due_ns))
+    if (TORC_UNLIKELY(exec->now_ns >= exec->gauges_due_ns))
         show_gauges(exec);
-    exec->idle_ns = NULL;
-    exec->idle_since_ns = exec->now_ns;
+    if (until) { /* it may be long before anything changes */
+        torci_gauge_set(&exec->counters->task_ready, 0);
+        torci_gauge_set(&exec->counters->timer_armed, exec->wheel.armed);
+    }
     int err = host->turn(host->context, until);
-    exec->now_ns = torci_host_now_ns(host);
-    if (exec->idle_ns)
-        torci_count_add(exec->idle_ns, exec->now_ns - exec->idle_since_ns);
+    uint64_t now_ns = torci_host_now_ns(host);
+    if (until)
+        torci_count_add(exec->idle_ns, now_ns - exec->now_ns);
+    exec->now_ns = now_ns;
     if (until && until != UINT64_MAX)
         learn_wake_lag(exec, until);
     return err;

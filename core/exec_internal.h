@@ -89,8 +89,7 @@ struct torci_exec {
     uint64_t now_ns; /* read once a turn of the loop */
     uint64_t turns;  /* of the loop */
     uint64_t gauges_due_ns;
-    uint64_t idle_since_ns; /* this turn; the driver may say that it began later */
-    uint64_t *idle_ns;     /* the counter of what the driver did since then; NULL: it only looked */
+    uint64_t *idle_ns; /* the counter that the driver's waiting is added to: it says what it does */
     uint64_t wake_lag_ns;  /* how late the machine wakes a sleeper, the recent worst */
     uint64_t select_state; /* of the generator that says where a select looks first */
     struct torc_task main;

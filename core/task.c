@@ -108,6 +108,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
     exec->free_fibers = fiber->next_free;
     exec->fibers_live++;
     torci_count(&exec->counters->task_spawned);
+    torci_count(&exec->counters->task_live);
     queue->tasks++;
     fiber->context.ip = NULL;
     fiber->queue = queue;
@@ -213,6 +214,7 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
         leave_scope(fiber, fiber->scope, result);
     fiber->queue->tasks--;
     exec->fibers_live--;
+    torci_count_add(&exec->counters->task_live, UINT64_MAX);
     fiber->next_free = exec->free_fibers;
     exec->free_fibers = fiber;
 }

@@ -225,7 +225,9 @@ int torci_io_open(struct torci_io *io, int cpu)
     const struct torc_config *config = &io->config;
     const struct torci_exec_config exec_config = {.tasks_max = config->tasks_max,
                                                   .stack_bytes = config->stack_bytes,
-                                                  .quota_ns = config->quota_ns};
+                                                  .quota_ns = config->quota_ns,
+                                                  .counters = io->counters,
+                                                  .counter_set = io->counter_set};
     int err = enter_thread(io, cpu);
     if (err)
         return err;

@@ -43,6 +43,8 @@ struct torci_io {
     struct torci_ring poll_ring; /* IOPOLL; made when a file first asks for it: real_fd says so */
     struct torci_exec exec;
     struct torc_config config;
+    struct torci_counters *counters; /* for the executor to write, and the set they are in */
+    const struct torc_counter_set *counter_set;
     struct torc_batch *batch; /* the one that a task began to wait on last, while it does */
     uint64_t entered_ns;
     uint64_t ops[4]; /* bit n: the kernel knows opcode n */

@@ -40,8 +40,6 @@ static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t
         if (err)
             return err;
         bool some = torci_op_reap(io, ring);
-        torci_gauge_set(&io->exec.counters->ring_in_flight,
-                        io->ring.in_flight + io->poll_ring.in_flight);
         /* one enter runs about twenty deferred completions and leaves the flag set */
         if (!some || !torci_ring_wants_enter(ring))
             return 0;
@@ -95,21 +93,14 @@ static bool spin(struct torci_io *io, uint64_t until_ns)
     return false;
 }
 
-/* What this turn is spent on, in place of tasks: the loop adds up the time with the clock that it reads anyway. */
-static void idles(struct torci_io *io, uint64_t *turns, uint64_t *ns)
-{
-    torci_count(turns);
-    io->exec.idle_ns = ns;
-}
-
 static int park(struct torci_io *io, uint64_t wait_until_ns)
 {
     uint32_t wanted = wanted_completions(io);
     uint64_t timeout_ns = UINT64_MAX;
-    idles(io, &io->exec.counters->park_turns, &io->exec.counters->park_ns);
+    torci_count(&io->exec.counters->park_turns);
+    torci_gauge_set(&io->exec.counters->ring_in_flight, io->ring.in_flight);
     if (wait_until_ns != UINT64_MAX || io->config.park_ns) {
-        /* read when the slice ended, just before; after a spin, too long ago */
-        uint64_t now = io->config.spin_ns ? torci_host_now_ns(io->exec.host) : io->exec.now_ns;
+        uint64_t now = io->exec.now_ns; /* read when the slice, or the spin, ended just before */
         if (wait_until_ns <= now)
             return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         timeout_ns = wait_until_ns - now;
@@ -144,6 +135,7 @@ static int look(struct torci_io *io)
                            now - io->entered_ns >= SUBMIT_DELAY_NS);
     if (due || torci_ring_wants_enter(ring)) {
         io->entered_ns = now;
+        torci_gauge_set(&io->exec.counters->ring_in_flight, ring->in_flight);
         return enter_and_reap(io, ring, 0, UINT64_MAX);
     }
     (void)torci_op_reap(io, ring);
@@ -157,12 +149,17 @@ static int idle(struct torci_io *io, uint64_t wait_until_ns)
         int err = torci_ring_pending(&io->ring) ? enter_and_reap(io, &io->ring, 0, UINT64_MAX) : 0;
         if (err || io->exec.top.first_runnable)
             return err;
-        uint64_t began = torci_host_now_ns(io->exec.host), until = began + spin_ns;
-        idles(io, &io->exec.counters->spin_turns, &io->exec.counters->spin_ns);
+        uint64_t until = torci_host_now_ns(io->exec.host) + spin_ns;
+        struct torci_counters *counters = io->exec.counters;
+        torci_count(&counters->spin_turns);
+        io->exec.idle_ns =
+            &counters->spin_ns; /* the loop adds, with the clock that it reads anyway */
         if (spin(io, until < wait_until_ns ? until : wait_until_ns))
             return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
-        io->exec.idle_since_ns = torci_host_now_ns(io->exec.host);
-        torci_count_add(io->exec.idle_ns, io->exec.idle_since_ns - began);
+        uint64_t now = torci_host_now_ns(io->exec.host);
+        torci_count_add(&counters->spin_ns, now - io->exec.now_ns);
+        io->exec.now_ns = now;
+        io->exec.idle_ns = &counters->park_ns;
     }
     return park(io, wait_until_ns);
 }

@@ -267,8 +267,10 @@ static void cancel_came(struct torci_io *io, struct torc_op *op, int result)
 static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data,
                             int result, uint32_t flags)
 {
-    if (TORC_UNLIKELY(user_data == TORCI_TAG_BELL))
+    if (TORC_UNLIKELY(user_data == TORCI_TAG_BELL)) {
+        torci_count(&io->exec.counters->wake_received);
         return;
+    }
     torci_ledger_complete(ring->ledger, user_data, flags);
     ring->in_flight -= !(flags & IORING_CQE_F_MORE);
     struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);

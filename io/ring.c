@@ -113,11 +113,15 @@ static void register_ring_fd(struct torci_ring *ring)
     }
 }
 
+/* Of rings that somebody has for a moment: written by all, read by none. */
+static struct torci_counters nobodys;
+
 int torci_ring_init(struct torci_ring *ring, const struct torci_kernel *kernel, uint32_t entries,
                     uint32_t completion_entries, bool polled)
 {
     memset(ring, 0, sizeof *ring);
     ring->kernel = kernel;
+    ring->counters = &nobodys;
     ring->fd = ring->real_fd = -1;
     if (!entries || entries > TORCI_RING_ENTRIES_MAX || completion_entries < entries)
         return -EINVAL;
@@ -206,12 +210,10 @@ int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t ti
     __atomic_store_n(ring->sq_tail, ring->tail, __ATOMIC_RELEASE);
     int n = ring->kernel->ring_enter(ring->kernel->host.context, ring->fd, to_submit, min_complete,
                                      flags, arg, arg_size);
-    if (TORC_LIKELY(ring->counters != NULL))
-        torci_count(&ring->counters->ring_enters);
+    torci_count(&ring->counters->ring_enters);
     if (TORC_LIKELY(n >= 0)) {
         ring->submitted += (uint32_t)n;
-        if (TORC_LIKELY(ring->counters != NULL))
-            torci_count_add(&ring->counters->ring_sqes, (uint32_t)n);
+        torci_count_add(&ring->counters->ring_sqes, (uint32_t)n);
         return 0;
     }
     return n == -EINTR || n == -ETIME || n == -EAGAIN || n == -EBUSY ? 0 : n;

@@ -41,7 +41,7 @@ struct torci_ring {
     struct torci_ledger *ledger; /* debug builds */
     void *rings;                 /* both, mapped as one */
     size_t rings_size, sqes_size;
-    struct torci_counters *counters; /* of its executor; NULL: nobody's */
+    struct torci_counters *counters; /* of its executor, which sets this after init */
 };
 
 enum {

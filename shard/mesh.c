@@ -180,10 +180,8 @@ static struct torci_message *find_slot(struct torci_lane_writer *writer)
     /* pairs with tell_of_room: either it sees us waiting, or we see its head */
     __atomic_store_n(&writer->lane->waiting, 1, __ATOMIC_SEQ_CST);
     torci_lane_fence(&writer->published);
-    slot = torci_lane_writer_slot(writer);
-    if (slot)
-        __atomic_store_n(&writer->lane->waiting, 0, __ATOMIC_RELAXED);
-    return slot;
+    /* If there is room now the word stays as it is: another task may wait behind it. At worst we are told in vain. */
+    return torci_lane_writer_slot(writer);
 }
 
 static bool lane_send(struct torci_shard *self, struct torci_peer *peer, enum torci_lane_kind kind,

@@ -269,6 +269,8 @@ static int create_shard(struct torci_set *set, uint32_t id)
     shard->set = set;
     shard->id = id;
     torci_io_prepare(&shard->io, &set->config);
+    shard->io.counters = torci_counters_of(&set->counters, id);
+    shard->io.counter_set = &set->counters.set;
     int err = torci_mesh_create(shard);
     shard->io.outside.shutdown = shutdown_asked;
     return err;
@@ -360,7 +362,11 @@ int torc_run(const struct torc_config *given, torc_task_fn *main, void *arg)
         err = torci_place(set.kernel, &set.config, &set.seats, &set.count);
     if (err)
         return err;
-    err = run_set(&set);
+    err = torci_counters_open(set.kernel, set.config.counters, set.count, &set.counters);
+    if (!err) {
+        err = run_set(&set);
+        torci_counters_close(&set.counters);
+    }
     torci_place_free(set.kernel, set.seats, set.count);
     return err;
 }

@@ -18,6 +18,7 @@
 #include "io/io_internal.h"
 #include "shard/mesh_internal.h"
 #include "shard/placement_internal.h"
+#include "shard/watch_internal.h"
 
 /* Threads that wait for each other. Atomic; ROUND is a futex. */
 struct torci_barrier {
@@ -29,6 +30,7 @@ struct torci_set {
     struct torc_config config; /* all defaults filled in */
     struct torci_seat *seats;
     uint32_t count;
+    struct torci_counters_file counters;
     struct torci_shard **shards;
     torc_task_fn *main;
     void *arg;
