@@ -8,7 +8,7 @@
  * end: whoever is asleep has one, or there is nothing for him. Messages and letters are plain memory, so that a missing
  * order is a race, which GenMC reports too.
  *
- * SCENARIO: 1 a lane of one slot, two messages, parking, room; 2 two senders; 3 two foreign threads.
+ * SCENARIO: 1 two messages through a lane of one slot; 2 two senders; 3 two foreign threads; 4 a lane of two slots.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -22,15 +22,16 @@
 
 enum {
     SHARDS = SCENARIO == 2 ? 3 : 2,
-    THREADS = SCENARIO == 1 ? 1 : 2, /* beside the receiver's */
-    MESSAGES = SCENARIO == 1 ? 2 : 1,
+    THREADS = SCENARIO == 1 || SCENARIO == 4 ? 1 : 2, /* beside the receiver's */
+    MESSAGES = THREADS == 1 ? 2 : 1,
     ROUNDS = SCENARIO == 1 ? 3 : 2,
-    SLOTS = 1,
+    SLOTS = SCENARIO == 4 ? 2 : 1,
     TORCI_LANES = 1,
 };
 enum torci_lane_kind { TORCI_LANE_WORK };
 enum torci_bit { TORCI_BIT_WORK, TORCI_BIT_ROOM, TORCI_BITS };
 
+struct torci_shard;
 struct torci_message {
     uint64_t word;
 };
@@ -93,13 +94,11 @@ static struct torci_shard *shard_of(const struct torci_shard *self, uint32_t id)
 
 static struct torci_peer peer_by_lane(uint32_t id, struct lane *lane)
 {
-    return (struct torci_peer){.id = id,
-                               .to[0] = {.lane = &lane->ends,
-                                         .count = SLOTS,
-                                         .slot_bytes = sizeof(struct torci_message)},
-                               .from[0] = {.lane = &lane->ends,
-                                           .count = SLOTS,
-                                           .slot_bytes = sizeof(struct torci_message)}};
+    return (struct torci_peer){
+        .id = id,
+        .to[0] = {.lane = &lane->ends, .count = SLOTS, .slot_bytes = sizeof(struct torci_message)},
+        .from[0] = {
+            .lane = &lane->ends, .count = SLOTS, .slot_bytes = sizeof(struct torci_message)}};
 }
 
 static bool has_bit(const struct torci_shard *self, uint32_t from, enum torci_bit bit)

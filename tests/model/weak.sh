@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: tests/model/weak.sh DIRECTORY [MODEL…]      models of GenMC: rc11 imm tso
+# Usage: tests/model/weak.sh short|full DIRECTORY [MODEL…]      models of GenMC: rc11 imm tso
 #
 # Checks lane_c11.c under weak memory; then with each memory order in what it takes from the library made relaxed, one at
 # a time, and with each fence taken out. What GenMC does not object to then has to stand in the list below, with a reason.
 set -u
 cd "$(dirname "$0")/../.." || exit
 models=$PWD/tests/model
-work=$1
-shift
-[ $# -gt 0 ] || set -- rc11 imm
+form=$1 work=$2
+shift 2
+[ $# -gt 0 ] || set -- rc11
 
 # The functions as they are, but for counters and how a doorbell gets to the kernel.
 function_of() { # file, name
@@ -39,8 +39,8 @@ weaken() {
             sub(/.*[ *]/, "", name)
             ordinal = 0
         }
-        /__SANITIZE_THREAD__/ { tsan = 1 }
-        /^#else/ { tsan = 0 }
+        /ifdef TORCI_TSAN|if defined.TORCI_TSAN/ { tsan = 1 }
+        /^#el/ { tsan = 0 }
         {
             left = $0
             line = ""
@@ -91,7 +91,7 @@ one() {
     name=$(cat "$dir/what")
     for model; do
         said=holds
-        for scenario in 1 2 3; do
+        for scenario in 1 4 2 3; do
             said=$(check "$dir" $scenario "$model")
             if [ "$number" = 0 ]; then
                 [ "$said" = holds ] && echo "ok verify_${model}_scenario_$scenario" ||
@@ -110,26 +110,37 @@ one() {
     done
 }
 
-# Orders that are more than these models ask for.
+# Orders that are more than the models ask for. The first five stand beside a fence, which does the work; where a build
+# for TSan has an exchange of some word in place of the fence, they do it.
 reasons() {
     cat <<'END'
+mark_1_seq_cst          the fence before it
+take_bit_1_seq_cst      the fence after it
+find_slot_1_seq_cst     the fence after it
+tell_of_room_2_seq_cst  the fence before it
+tell_of_room_3_seq_cst  the fence in the signal that follows
+lane_has_1_acquire      whoever reads the slot loads the tail again
+unwatch_1_seq_cst       who finds the bit set is answered by the next fence in take_bit
 END
 }
 
-case "$work" in
---one)
-    work=$1
-    shift
+if [ "$form" = one ]; then
     one "$@"
     exit
-    ;;
-esac
+fi
+mkdir -p "$work"
+functions >"$work/functions.h"
+# Also where there is no GenMC the two halves have to fit.
+if ${CC:-gcc} -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wno-empty-body -Werror -fsyntax-only -I"$work" -I. "$models/lane_c11.c"; then
+    echo "ok verify_weak_memory_fits_the_code"
+else
+    echo "not ok verify_weak_memory_fits_the_code tests/model/lane_c11.c"
+fi
+[ "$form" = full ] || exit 0
 command -v genmc >/dev/null || {
     echo "skip verify_weak_memory genmc is not installed"
     exit 0
 }
-mkdir -p "$work"
-functions >"$work/functions.h"
 for file in functions.h lane_internal.h; do
     source=$work/functions.h
     [ $file = functions.h ] || source=shard/lane_internal.h
@@ -137,4 +148,4 @@ for file in functions.h lane_internal.h; do
     for number in $(seq 0 "$(cat "$work/count")"); do
         [ $file$number = lane_internal.h0 ] || echo "$file $number"
     done
-done | xargs -P "$(nproc)" -I{} sh -c "sh '$models/weak.sh' --one '$work' {} $*"
+done | xargs -P "$(nproc)" -I{} sh -c "sh '$models/weak.sh' one '$work' {} $*"
