@@ -29,8 +29,10 @@
 #include "io/op.h"
 #include "io/resource.h"
 #include "io/signals.h"
+#include "shard/alloc.h"
 #include "shard/placement.h"
 #include "shard/run.h"
 #include "shard/topology.h"
+#include "shard/xchan.h"
 
 #endif

@@ -7,8 +7,9 @@
     bench/compare.py 'a=CMD ...' 'b=CMD ...'    any commands that print one JSON object a line, or fio's JSON;
                                                 the first is what the others are compared with
 
-TORC_BENCH_DEV names the device or file for `read` and `read1` (else /dev/zram0 when it is free and we are root, else a
-scratch file in the build folder), TORC_BENCH_DISK the one for `disk` (else the scratch file). They are only read.
+TORC_BENCH_DEV names the device or file for `read`, `read1` and `shards` (else /dev/zram0 when it is free and we are
+root, else a scratch file in the build folder), TORC_BENCH_DISK the one for `disk` (else the scratch file). They are
+only read.
 What cannot run is left out by name. Exit code: 0; 1 with --strict when a bar is missed or could not be measured;
 2 when there is nothing to measure.
 """
@@ -218,7 +219,7 @@ def main():
             contenders = [Contender(name, shlex.split(line)) for name, line in (c.split('=', 1) for c in a.commands)]
             todo = [Group('commands', contenders, 9, io_seconds=a.io_seconds)]
         else:
-            todo = plan.groups(a.build, lambda name: name in a.only, stack, progress)
+            todo = plan.groups(a.build, lambda name: name in a.only, stack, progress, cpus)
         try:
             for group in todo:
                 if isinstance(group, LeftOut):

@@ -287,24 +287,37 @@ static void bench_parked(void)
            (double)(after - before) / PARKED_TASKS, sizeof(struct torci_fiber));
 }
 
+enum needs {
+    NEEDS_NOTHING,
+    NEEDS_PATH,
+    NEEDS_NO_SHARD, /* starts its own set of them */
+};
+
 static const struct {
     const char *name;
     void (*run)(void);
     const char *what;
-    bool needs_path;
+    enum needs needs;
 } benches[] = {
-    {"switch", bench_switch, "one bare context switch", false},
-    {"yield", bench_yield, "1,000 tasks that yield in turn", false},
-    {"spawn_join", bench_spawn_join, "1,000 tasks started, then joined; each with a stack", false},
-    {"spawn_one", bench_spawn_one, "one task started and joined", false},
-    {"chan", bench_chan, "a message through a bounded channel", false},
-    {"should_yield", bench_should_yield, "the question whether to yield", false},
-    {"timer", bench_timer, "how late a sleep of 1, 10, 100 ms ends, parked and precise", false},
-    {"parked", bench_parked, "memory of a task that waits", false},
-    {"nop", micro_nop, "128 tasks that send no-ops", false},
-    {"nop1", micro_nop1, "one task that sends no-ops", false},
-    {"read", micro_read, "random reads by --depth tasks", true},
-    {"read_op", micro_read_op, "random reads by embedded ops", true},
+    {"switch", bench_switch, "one bare context switch", NEEDS_NOTHING},
+    {"yield", bench_yield, "1,000 tasks that yield in turn", NEEDS_NOTHING},
+    {"spawn_join", bench_spawn_join, "1,000 tasks started, then joined; each with a stack",
+     NEEDS_NOTHING},
+    {"spawn_one", bench_spawn_one, "one task started and joined", NEEDS_NOTHING},
+    {"chan", bench_chan, "a message through a bounded channel", NEEDS_NOTHING},
+    {"should_yield", bench_should_yield, "the question whether to yield", NEEDS_NOTHING},
+    {"timer", bench_timer, "how late a sleep of 1, 10, 100 ms ends, parked and precise",
+     NEEDS_NOTHING},
+    {"parked", bench_parked, "memory of a task that waits", NEEDS_NOTHING},
+    {"alloc", micro_alloc, "torc_alloc and torc_free of 64 bytes", NEEDS_NOTHING},
+    {"nop", micro_nop, "128 tasks that send no-ops", NEEDS_NOTHING},
+    {"nop1", micro_nop1, "one task that sends no-ops", NEEDS_NOTHING},
+    {"read", micro_read, "random reads by --depth tasks", NEEDS_PATH},
+    {"read_op", micro_read_op, "random reads by embedded ops", NEEDS_PATH},
+    {"alloc_remote", micro_alloc_remote, "64 bytes freed on another shard and taken back",
+     NEEDS_NO_SHARD},
+    {"xchan", micro_xchan, "64-byte messages one way between two shards, in place", NEEDS_NO_SHARD},
+    {"xchan_copy", micro_xchan_copy, "the same by send and recv", NEEDS_NO_SHARD},
 };
 
 static bool wanted(const char *name, int count, char **names)
@@ -320,15 +333,27 @@ struct selection {
     char **names;
 };
 
-static int run_benches(void *arg)
+/* How many were wanted of those that start shards themselves, or of the others; runs them too unless COUNT_ONLY. */
+static unsigned run_kind(const struct selection *selected, bool own_set, bool count_only)
 {
-    const struct selection *selected = arg;
-    for (size_t i = 0; i < TORC_ARRAY_LENGTH(benches); i++)
-        if (selected->count ? wanted(benches[i].name, selected->count, selected->names)
-                            : !benches[i].needs_path || micro.path) {
+    unsigned count = 0;
+    for (size_t i = 0; i < TORC_ARRAY_LENGTH(benches); i++) {
+        if ((benches[i].needs == NEEDS_NO_SHARD) != own_set ||
+            !(selected->count ? wanted(benches[i].name, selected->count, selected->names)
+                              : benches[i].needs != NEEDS_PATH || micro.path))
+            continue;
+        count++;
+        if (!count_only) {
             benches[i].run();
             fflush(stdout);
         }
+    }
+    return count;
+}
+
+static int run_benches(void *arg)
+{
+    (void)run_kind((const struct selection *)arg, false, false);
     return 0;
 }
 
@@ -353,7 +378,7 @@ static int check_names(int count, char **names)
         for (size_t k = 0; k < TORC_ARRAY_LENGTH(benches); k++)
             if (!strcmp(names[i], benches[k].name)) {
                 known = true;
-                if (benches[k].needs_path && !micro.path)
+                if (benches[k].needs == NEEDS_PATH && !micro.path)
                     return bad("--path FILE is missing for", names[i]);
             }
         if (!known)
@@ -390,7 +415,7 @@ int main(int argc, char **argv)
         case 'd': micro.depth = (unsigned)number(MICRO_DEPTH_MAX, &right); break;
         case 'b': micro.batch = (unsigned)number(UINT32_MAX, &right); break;
         case 's': micro.seconds = number(3600, &right); break;
-        case 'c': config.cpus = optarg; break;
+        case 'c': micro.cpus = config.cpus = optarg; break;
         case 'h': usage(stdout); return 0;
         default: return 1;
         }
@@ -402,7 +427,8 @@ int main(int argc, char **argv)
         return 1;
     /* the benchmarks keep the CPU busy on purpose */
     config.no_stall_report = true;
-    int err = torc_run(&config, run_benches, &selected);
+    int err = run_kind(&selected, false, true) ? torc_run(&config, run_benches, &selected) : 0;
+    (void)run_kind(&selected, true, false);
     if (ferror(stdout)) {
         fputs("torc-micro: standard output can't be written\n", stderr);
         return 1;

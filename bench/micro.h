@@ -11,7 +11,7 @@
 enum { MICRO_DEPTH_MAX = 4096, MICRO_BLOCK = 4096 };
 
 struct micro_options {
-    const char *path;
+    const char *path, *cpus;
     unsigned depth, batch;
     double seconds;
 };
@@ -27,5 +27,9 @@ void micro_nop(void);
 void micro_nop1(void);
 void micro_read(void);
 void micro_read_op(void);
+void micro_xchan(void);
+void micro_alloc(void);
+void micro_alloc_remote(void);
+void micro_xchan_copy(void);
 
 #endif

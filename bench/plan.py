@@ -2,14 +2,15 @@
 """What `make bench` compares: the works, who does them, and the bars that torc must reach."""
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import targets
 from rounds import Contender, Group, LeftOut
 
-GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'disk',
-          'xchan', 'call', 'call_park', 'alloc', 'turn')
+GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'shards',
+          'disk', 'xchan', 'call', 'call_park', 'alloc', 'turn')
 RIVALS = ('tokio', 'monoio', 'glommio', 'compio')
+CROSS_RIVALS = ('tokio', 'glommio')  # have a channel between executors
 IO_SECONDS, DISK_SECONDS = 1, 2  # all contenders of a row run equally long: the best of shorter runs would be luckier
 
 
@@ -63,8 +64,8 @@ class Commands:
         help_line = 'cargo 1.88 or newer (rustup.rs) lets `make -f bench/peers/Makefile` build it'
         return self._program(name, os.path.join('peers', 'rival'), [name, *args], help_line)
 
-    def rivals(self, *args):
-        return [self.rival(name, *args) for name in RIVALS]
+    def rivals(self, *args, names=RIVALS):
+        return [self.rival(name, *args) for name in names]
 
     @staticmethod
     def fio(name, *args):
@@ -72,6 +73,10 @@ class Commands:
         # the rest of us (seen: 90k reads/s against 128k on a busy machine, and no difference on an idle one).
         missing = '' if shutil.which('fio') else 'not installed: `apt install fio`'
         return Contender(name, ['fio', '--ioengine=io_uring', '--thread', '--readonly', *args], missing)
+
+
+def named(name, contender):
+    return replace(contender, name=name)
 
 
 def micro_groups(c):
@@ -110,12 +115,12 @@ def timer_group(c):
 def shard_groups(c):
     """Two shards on CPUs of their own, or one: what crosses between CPUs, and what N shards cost one that is alone."""
     yield Group('xchan', [c.torc('xchan'), c.floor('floor', 'floor_shards', 'xchan'),
-                          *c.rivals('xchan')], 15, [
+                          *c.rivals('xchan', names=CROSS_RIVALS)], 15, [
         Row('one way between two CPUs, 64-byte messages', {'bench': 'xchan'}, 'ns',
-            [least(0.80, 'floor'), least(5, *RIVALS, text='>= 5 x the best rival')])], pinned=False)
-    yield Group('call', [c.torc('call'), c.floor('floor', 'floor_shards', 'call'), *c.rivals('call')], 15, [
+            [least(0.80, 'floor'), least(5, *CROSS_RIVALS, text='>= 5 x the best rival')])], pinned=False)
+    yield Group('call', [c.torc('call'), c.floor('floor', 'floor_shards', 'call'), *c.rivals('call', names=CROSS_RIVALS)], 15, [
         Row('call and answer, both spinning', {'bench': 'call'}, 'ns',
-            [least(0.5, 'floor'), least(2, *RIVALS, text='>= 2 x the best rival')])], pinned=False)
+            [least(0.5, 'floor'), least(2, *CROSS_RIVALS, text='>= 2 x the best rival')])], pinned=False)
     yield Group('call_park', [c.torc('call_park'), c.floor('floor', 'floor_shards', 'call_park')], 15, [
         Row('call and answer, both asleep', {'bench': 'call_park'}, 'ns', [least(0.9, 'floor')])], pinned=False)
     yield Group('alloc', [c.torc('alloc'), c.torc('alloc_remote')], 9, [
@@ -165,6 +170,23 @@ def read_groups(c, path, size):
     ], IO_SECONDS)
 
 
+def shards_group(c, path, size, cpus):
+    """The same work by one copy and by two, each with its own queue of 128: what a second CPU adds."""
+    both = fio_options(path, size, IO_SECONDS, *BATCHED, '--group_reporting')
+    one = [*both, f'--cpus_allowed={cpus[0]}']
+    two = [*both, f'--cpus_allowed={cpus[0]},{cpus[1]}', '--cpus_allowed_policy=split', '--numjobs=2']
+    reads = {'bench': 'read'}
+    yield Group('shards', [
+        named('2 shards', c.torc_bench(*two)),
+        named('1 shard', c.torc_bench(*one)),
+        c.fio('fio, 2 threads', *two),
+        c.fio('fio, 1 thread', *one),
+    ], 11, [
+        Row(f'4K random read, {path}, depth 128 a shard, 2 CPUs', reads, 'iops', [least(1.9, '1 shard')]),
+        Row('the same: CPU per read', reads, 'cpu_ns'),
+    ], IO_SECONDS, pinned=False)
+
+
 def disk_group(c, path, size):
     options = fio_options(path, size, DISK_SECONDS, *BATCHED)
     reads = {'bench': 'read'}
@@ -179,14 +201,14 @@ def disk_group(c, path, size):
     ], DISK_SECONDS)
 
 
-def groups(build, wanted, stack, say):
+def groups(build, wanted, stack, say, cpus):
     """Yields the groups, and a LeftOut for what cannot be had. Targets are prepared when their turn comes, and given
     back when `stack` closes."""
     c = Commands(build)
     for group in [*micro_groups(c), *ring_groups(c), *timer_group(c), *shard_groups(c)]:
         if wanted(group.name):
             yield group
-    if wanted('read') or wanted('read1'):
+    if wanted('read') or wanted('read1') or wanted('shards'):
         try:
             path = os.environ.get('TORC_BENCH_DEV')
             if not path:
@@ -195,7 +217,12 @@ def groups(build, wanted, stack, say):
                 except targets.Unusable as e:
                     yield LeftOut('read', 'zram0', str(e))
                     path = targets.scratch_file(build, say)
-            yield from (g for g in read_groups(c, path, targets.size_of(path)) if wanted(g.name))
+            size = targets.size_of(path)
+            yield from (g for g in read_groups(c, path, size) if wanted(g.name))
+            if wanted('shards') and len(cpus) > 1:
+                yield from shards_group(c, path, size, sorted(cpus))
+            elif wanted('shards'):
+                yield LeftOut('shards', 'all', 'one CPU only: see taskset')
         except targets.Unusable as e:
             yield LeftOut('read', 'all', str(e))
     if wanted('disk'):

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Buffer pools. The memory is one mapping; the buffers' descriptors are an array of their own, so that a transfer that
- * overruns its buffer can't reach them. A free buffer hangs in its class's stack, a taken one in nothing.
+ * Buffer pools. The memory is pieces of the arena's registered regions; the buffers' descriptors are an array of their
+ * own, so that a transfer that overruns its buffer can't reach them. A free buffer hangs in its class's stack, a taken
+ * one in nothing.
  *
  * Invariant: a class has waiters only while its stack is empty, because put hands over to the first of them.
  */
@@ -14,10 +15,8 @@
 
 #include "core/wait_internal.h"
 #include "io/io_internal.h"
-#include "io/resource.h"
-
-static const size_t region_bytes_max = (size_t)1
-                                       << 30; /* what the kernel takes in one registration */
+#include "shard/region_internal.h"
+#include "shard/shard_internal.h"
 
 /* Fills in the pool's classes and totals. */
 static int plan(struct torc_buffer_pool *pool, const struct torc_buffer_pool_options *options,
@@ -34,9 +33,9 @@ static int plan(struct torc_buffer_pool *pool, const struct torc_buffer_pool_opt
     size_t previous = 0;
     for (unsigned i = 0; i < TORC_BUFFER_CLASSES_MAX && classes[i].count; i++) {
         size_t bytes = classes[i].buffer_bytes;
-        if (bytes <= previous || bytes % TORC_BUFFER_ALIGNMENT || bytes > region_bytes_max)
+        if (bytes <= previous || bytes % TORC_BUFFER_ALIGNMENT || bytes > TORCI_REGION_BYTES_MAX)
             return -EINVAL;
-        if (classes[i].count > TORC_BUFFER_REGIONS_MAX * region_bytes_max / bytes)
+        if (classes[i].count > TORC_BUFFER_REGIONS_MAX * TORCI_REGION_BYTES_MAX / bytes)
             return -EINVAL;
         previous = bytes;
         pool->classes[i].buffer_bytes = bytes;
@@ -46,8 +45,8 @@ static int plan(struct torc_buffer_pool *pool, const struct torc_buffer_pool_opt
         pool->buffer_count += classes[i].count;
         counts[i] = classes[i].count;
     }
-    bool fits =
-        pool->memory_bytes && pool->memory_bytes <= TORC_BUFFER_REGIONS_MAX * region_bytes_max;
+    bool fits = pool->memory_bytes &&
+                pool->memory_bytes <= TORC_BUFFER_REGIONS_MAX * TORCI_REGION_BYTES_MAX;
     return fits ? 0 : -EINVAL;
 }
 
@@ -58,51 +57,66 @@ static void push_free(struct torc_buffer *buffer)
     *head = buffer;
 }
 
-/* Last first, so that the first get returns the lowest address. */
-static void cut(struct torc_buffer_pool *pool, const uint32_t counts[TORC_BUFFER_CLASSES_MAX])
+/* Describes the buffers, which have no memory yet. */
+static void describe(struct torc_buffer_pool *pool, const uint32_t counts[TORC_BUFFER_CLASSES_MAX])
 {
-    unsigned char *end = pool->memory + pool->memory_bytes;
-    struct torc_buffer *buffer = pool->buffers + pool->buffer_count;
-    for (unsigned class = pool->class_count; class -- > 0;)
-        for (uint32_t i = 0; i < counts[class]; i++) {
-            end -= pool->classes[class].buffer_bytes;
-            *--buffer = (struct torc_buffer){.data = end,
-                                             .size_bytes = pool->classes[class].buffer_bytes,
+    struct torc_buffer *buffer = pool->buffers;
+    for (unsigned class = 0; class < pool->class_count; class ++)
+        for (uint32_t i = 0; i < counts[class]; i++)
+            *buffer++ = (struct torc_buffer){.size_bytes = pool->classes[class].buffer_bytes,
                                              .index = -1,
                                              .size_class = (uint8_t) class,
                                              .pool = pool};
-            push_free(buffer);
-        }
 }
 
-static void unregister(struct torc_buffer_pool *pool)
+static void give_pieces(struct torc_buffer_pool *pool)
 {
-    while (pool->region_count)
-        torc_buffer_unregister(pool->regions[--pool->region_count]);
-    for (uint32_t i = 0; i < pool->buffer_count; i++)
-        pool->buffers[i].index = -1;
+    struct torci_arena *arena = torci_shard_this()->arena;
+    while (pool->piece_count) {
+        struct torci_region_piece *piece = &pool->pieces[--pool->piece_count];
+        if (pool->pinned)
+            torci_region_give(arena, piece);
+        else
+            torci_arena_unmap(arena, piece->memory, piece->size_bytes);
+    }
+    pool->pinned = false;
 }
 
-/* Registers the memory in regions that end where a buffer ends. */
-static int pin(struct torc_buffer_pool *pool)
+static int take_unpinned(struct torci_region_piece *piece, size_t size_bytes)
 {
+    piece->memory = (char *)torci_arena_map(torci_shard_this()->arena, TORC_ARENA_DMA, size_bytes);
+    piece->size_bytes = size_bytes;
+    piece->index = -1;
+    return piece->memory ? 0 : -ENOMEM;
+}
+
+/* Memory for the buffers, in pieces that end where a buffer ends. On error none is held. */
+static int take_pieces(struct torc_buffer_pool *pool, bool pinned)
+{
+    size_t piece_max = pinned ? TORCI_REGION_BYTES_MAX : pool->memory_bytes;
+    pool->pinned = pinned;
     for (uint32_t first = 0, next; first < pool->buffer_count; first = next) {
         size_t bytes = 0;
         for (next = first; next < pool->buffer_count; next++) {
-            if (bytes + pool->buffers[next].size_bytes > region_bytes_max)
+            if (bytes + pool->buffers[next].size_bytes > piece_max)
                 break;
             bytes += pool->buffers[next].size_bytes;
         }
-        int index = pool->region_count < TORC_BUFFER_REGIONS_MAX
-                        ? torc_buffer_register(pool->buffers[first].data, bytes)
-                        : -EINVAL;
-        if (index < 0) {
-            unregister(pool);
-            return index;
+        struct torci_region_piece *piece = &pool->pieces[pool->piece_count];
+        int err = -EINVAL;
+        if (pool->piece_count < TORC_BUFFER_REGIONS_MAX)
+            err = pinned ? torci_region_take(torci_shard_this()->arena, bytes, piece)
+                         : take_unpinned(piece, bytes);
+        if (err) {
+            give_pieces(pool);
+            return err;
         }
-        pool->regions[pool->region_count++] = index;
-        for (uint32_t i = first; i < next; i++)
-            pool->buffers[i].index = index;
+        pool->piece_count++;
+        char *at = piece->memory;
+        for (uint32_t i = first; i < next; at += pool->buffers[i++].size_bytes) {
+            pool->buffers[i].data = at;
+            pool->buffers[i].index = piece->index;
+        }
     }
     return 0;
 }
@@ -122,10 +136,12 @@ static void report_unpinned(const struct torc_buffer_pool *pool, int err)
 static void release(struct torc_buffer_pool *pool)
 {
     const struct torci_host *host = torci_this->host;
+    if (pool->pieces) {
+        give_pieces(pool);
+        host->free(host->context, pool->pieces, TORC_BUFFER_REGIONS_MAX * sizeof *pool->pieces);
+    }
     if (pool->buffers)
         host->free(host->context, pool->buffers, pool->buffer_count * sizeof *pool->buffers);
-    if (pool->memory)
-        host->unmap(host->map_context, pool->memory, pool->memory_bytes);
     memset(pool, 0, sizeof *pool);
 }
 
@@ -140,23 +156,29 @@ int torc_buffer_pool_init(struct torc_buffer_pool *pool,
     if (err)
         return err;
     pool->owner = torci_this;
-    pool->memory = host->map(host->map_context, pool->memory_bytes);
-    pool->buffers = host->alloc(host->context, pool->buffer_count * sizeof *pool->buffers);
-    if (!pool->memory || !pool->buffers) {
-        release(pool);
-        return -ENOMEM;
+    pool->pieces = (struct torci_region_piece *)host->alloc(
+        host->context, TORC_BUFFER_REGIONS_MAX * sizeof *pool->pieces);
+    pool->buffers = (struct torc_buffer *)host->alloc(host->context,
+                                                      pool->buffer_count * sizeof *pool->buffers);
+    err = pool->pieces && pool->buffers ? 0 : -ENOMEM;
+    if (!err) {
+        describe(pool, counts);
+        err = take_pieces(pool, options->pinning != TORC_PIN_NEVER);
     }
-    cut(pool, counts);
-    if (options->pinning == TORC_PIN_NEVER)
-        return 0;
-    err = pin(pool);
-    if (err && options->pinning == TORC_PIN_PREFERRED) {
-        report_unpinned(pool, err);
-        return 0;
+    if (err && pool->buffers && pool->pieces && options->pinning == TORC_PIN_PREFERRED) {
+        int why = err;
+        err = take_pieces(pool, false);
+        if (!err)
+            report_unpinned(pool, why);
     }
-    if (err)
+    if (err) {
         release(pool);
-    return err;
+        return err;
+    }
+    for (uint32_t i = pool->buffer_count;
+         i-- > 0;) /* so that the first get has the lowest address */
+        push_free(&pool->buffers[i]);
+    return 0;
 }
 
 void torc_buffer_pool_deinit(struct torc_buffer_pool *pool)
@@ -165,7 +187,6 @@ void torc_buffer_pool_deinit(struct torc_buffer_pool *pool)
     TORC_ASSERT(pool->taken == 0);
     for (unsigned i = 0; i < pool->class_count; i++)
         TORC_ASSERT(torci_list_is_empty(&pool->classes[i].waiters));
-    unregister(pool);
     release(pool);
 }
 
@@ -232,7 +253,7 @@ void torc_buffer_put(struct torc_buffer *buffer)
 
 bool torc_buffer_pool_is_pinned(const struct torc_buffer_pool *pool)
 {
-    return pool->region_count > 0;
+    return pool->pinned;
 }
 
 bool torc_buffer_pool_check(const struct torc_buffer_pool *pool)

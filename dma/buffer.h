@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Buffers for direct I/O: one region of memory, aligned to 4,096 bytes, pinned and registered with the executor's ring
- * once, and cut into buffers of a few sizes. Taking one and giving it back is O(1) and allocates nothing.
+ * Buffers for direct I/O: memory of the shard's arena, aligned to 4,096 bytes, pinned and registered with its ring, and
+ * cut into buffers of a few sizes. Taking one and giving it back is O(1) and allocates nothing. Pools share
+ * registrations, so many small ones take few of the ring's slots.
  *
  *     struct torc_buffer_pool pool;
  *     struct torc_buffer *buffer;
@@ -52,6 +53,7 @@ struct torc_buffer_pool_options {
 };
 
 struct torc_buffer_pool;
+struct torci_region_piece;
 
 /* One buffer. Its holder reads these fields and changes none. */
 struct torc_buffer {
@@ -67,11 +69,11 @@ struct torc_buffer {
 /* Caller's memory, stays where it is until deinit. Fields are private. */
 struct torc_buffer_pool {
     struct torc_buffer *buffers;
-    unsigned char *memory;
+    struct torci_region_piece *pieces; /* of memory */
     size_t memory_bytes;
     uint32_t buffer_count, taken;
-    uint8_t class_count, region_count;
-    int32_t regions[TORC_BUFFER_REGIONS_MAX];
+    uint8_t class_count, piece_count;
+    bool pinned;
     struct {
         size_t buffer_bytes;
         struct torc_buffer *free; /* the one given back last comes first: it is warm */
@@ -80,7 +82,7 @@ struct torc_buffer_pool {
     void *owner; /* the executor */
 };
 
-/* Allocates, pins and registers the pool's memory. Takes a moment: pinning touches every page.
+/* Takes the pool's memory from the arena, pinned. May take a moment: pinning touches every page.
  * -EINVAL: no size, sizes that are not ascending multiples of the alignment, more than TORC_BUFFER_REGIONS_MAX GiB;
  * -ENOMEM: no memory, or RLIMIT_MEMLOCK is too small (one line says by how much); -ENOSPC: the ring has no slot left
  * for a registration. On error nothing is held. */

@@ -23,6 +23,19 @@ enum {
     TORCI_BUFFER_RING_INCREMENTAL = 2, /* 6.12 */
 };
 
+/* madvise, and the policies and flags of mbind and get_mempolicy. */
+enum {
+    TORCI_MADV_POPULATE_WRITE = 23, /* 5.14 */
+    TORCI_MADV_GUARD_REMOVE = 103,  /* 6.13 */
+
+    TORCI_MPOL_PREFERRED = 1,
+    TORCI_MPOL_BIND = 2,
+    TORCI_MPOL_MEMS_ALLOWED = 4,
+    TORCI_NODES_MAX = 1024, /* that a kernel can be built for */
+
+    TORCI_MAP_HUGE_2MB = 21 << 26,
+};
+
 /* What registrations take; the first one's flags are called padding by headers before 6.4. */
 struct torci_buffer_ring_register {
     uint64_t address;

@@ -122,6 +122,8 @@ int torci_io_turn(void *context, uint64_t wait_until_ns);
  * -ETIMEDOUT: something can't be cancelled and doesn't end. */
 int torci_io_drain(struct torci_io *io) TORC_MUST_CHECK;
 
+/* torc_buffer_register that says nothing, for who has something else to try. */
+int torci_buffer_register(void *memory, size_t size_bytes) TORC_MUST_CHECK;
 void torci_slots_free(struct torci_io *io, struct torci_slots *slots);
 
 /* Makes torci_io_wake work from other threads: an eventfd and its poll. Idempotent; 0 or a negative errno. */

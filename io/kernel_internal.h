@@ -63,8 +63,9 @@ struct torci_kernel {
     /* Writes the calling thread's stack as text to standard error. Async-signal-safe. */
     void (*backtrace)(void *context);
 
-    /* Any other system call, as syscall(2) but with the negative errno as its result. Not for reading and writing, and
-     * never for what can sleep long on an executor's thread. */
+    /* Any other system call, as syscall(2) but with the negative errno as its result. Not for reading and writing, but
+     * for small files of /proc and /sys before there is a ring, and never for what can sleep long on an executor's
+     * thread. */
     long (*call)(void *context, long number, const long arguments[6]);
 };
 

@@ -244,6 +244,17 @@ static int entered_set_signal_stack(struct entered *self)
     return sigaltstack(&stack, &self->signal_stack) ? -errno : 0;
 }
 
+/* Gives the thread credentials of its own, the same as before. Threads share those that they were made with, and each
+ * request that io_uring hands to a worker takes and drops a reference to them: with several executors that one count
+ * goes back and forth between their CPUs (`bench/compare.py --only shards`: 3 % of the reads of two shards). Any call
+ * that might change credentials makes a copy; this one is allowed to everybody and changes nothing. */
+static void separate_credentials(void)
+{
+    int keep = prctl(PR_GET_KEEPCAPS);
+    if (keep >= 0)
+        (void)prctl(PR_SET_KEEPCAPS, (unsigned long)keep);
+}
+
 /* With process.lock held. The CPU. */
 static int enter(struct entered *self, int cpu, fault_fn *on_fault)
 {
@@ -262,6 +273,7 @@ static int enter(struct entered *self, int cpu, fault_fn *on_fault)
     /* By default the kernel may be 50 us late with a timer, to serve several at once. */
     self->slack_ns = prctl(PR_GET_TIMERSLACK);
     (void)prctl(PR_SET_TIMERSLACK, 1UL);
+    separate_credentials();
     self->next = process.threads;
     process.threads = self;
     return pinned;

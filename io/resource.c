@@ -80,7 +80,7 @@ static int set_buffer(struct torci_io *io, uint32_t index, void *memory, size_t 
     return n < 0 ? n : 0;
 }
 
-int torc_buffer_register(void *memory, size_t size_bytes)
+int torci_buffer_register(void *memory, size_t size_bytes)
 {
     struct torci_io *io = torci_io_this();
     int err = io->buffers.free ? 0 : buffers_create(io);
@@ -90,18 +90,25 @@ int torc_buffer_register(void *memory, size_t size_bytes)
         return -ENOSPC;
     uint32_t index = io->buffers.free[io->buffers.free_count - 1];
     err = set_buffer(io, index, memory, size_bytes);
-    if (err == -ENOMEM) {
+    if (err)
+        return err;
+    io->buffers.free_count--;
+    return (int)index;
+}
+
+int torc_buffer_register(void *memory, size_t size_bytes)
+{
+    int index = torci_buffer_register(memory, size_bytes);
+    if (index == -ENOMEM && torci_io_this()->buffers.free) { /* the table is there */
+        const struct torci_host *host = &torci_kernel_this()->host;
         char line[160];
         snprintf(line, sizeof line,
                  "torc: %zu KiB can't be pinned: the locked-memory limit is too small: ulimit -l "
                  "%zu or more, or LimitMEMLOCK= of the service",
                  size_bytes / 1024, 2 * size_bytes / 1024);
-        io->kernel->host.report(io->kernel->host.context, line);
+        host->report(host->context, line);
     }
-    if (err)
-        return err;
-    io->buffers.free_count--;
-    return (int)index;
+    return index;
 }
 
 void torc_buffer_unregister(int index)

@@ -73,14 +73,14 @@ struct group {
     uint32_t size, kind, tier, position;
 };
 
-/* What is left of the group that FIRST belongs to. */
+/* The group that FIRST belongs to. Groups are taken wholly, so none of it is taken as FIRST is not. */
 static struct group group_of(const struct torci_candidate *candidates, uint32_t n,
                              const struct torci_candidate *first, int level)
 {
     struct group group = {.first = first, .tier = UINT32_MAX, .position = UINT32_MAX};
     for (uint32_t i = 0; i < n; i++) {
         const struct torci_candidate *one = &candidates[i];
-        if (one->is_taken || !is_together(one->at, first->at, level))
+        if (!is_together(one->at, first->at, level))
             continue;
         group.size++;
         group.kind = one->at->kind > group.kind ? one->at->kind : group.kind;

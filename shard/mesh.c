@@ -246,13 +246,36 @@ void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note
 static void room_came(struct torci_shard *self, struct torci_peer *peer)
 {
     while (!torci_list_is_empty(&peer->notes)) {
-        struct torci_note *note = TORC_CONTAINER_OF(peer->notes.next, struct torci_note, link);
-        if (!lane_send(self, peer, TORCI_LANE_CONTROL, &note->message))
-            break;
-        torci_list_unlink(&note->link);
+        struct torci_link *first = torci_list_pop_front(&peer->notes);
+        struct torci_note *note = TORC_CONTAINER_OF(first, struct torci_note, link);
+        /* Out of our hands before it is sent: what it says may be that its memory can go. */
         note->queued = false;
+        if (!lane_send(self, peer, TORCI_LANE_CONTROL, &note->message)) {
+            note->queued = true;
+            torci_list_push_front(&peer->notes, first);
+            break;
+        }
     }
     torci_wait_wake_all(&peer->room_waiters, 0);
+}
+
+void torci_mesh_chore(struct torci_shard *self, struct torci_chore *chore)
+{
+    if (torci_link_is_queued(&chore->link))
+        return;
+    torci_list_push_back(&self->mesh.chores, &chore->link);
+    self->io.outside.busy = true;
+}
+
+static void do_chores(struct torci_shard *self)
+{
+    struct torci_link now, *first;
+    torci_link_init(&now);
+    torci_list_splice_back(&now, &self->mesh.chores); /* what these ask for is the next turn's */
+    while ((first = torci_list_pop_front(&now))) {
+        struct torci_chore *chore = TORC_CONTAINER_OF(first, struct torci_chore, link);
+        chore->fn(self, chore);
+    }
 }
 
 bool torci_mesh_is_flushed(const struct torci_shard *shard)
@@ -260,7 +283,7 @@ bool torci_mesh_is_flushed(const struct torci_shard *shard)
     for (uint32_t i = 0; i < shard->set->count; i++)
         if (!torci_list_is_empty(&shard->mesh.peers[i].notes))
             return false;
-    return shard->mesh.dirty == NULL;
+    return shard->mesh.dirty == NULL && torci_list_is_empty(&shard->mesh.chores);
 }
 
 /* ---- taking ---- */
@@ -393,8 +416,12 @@ static void mesh_turn(struct torci_io *io)
         retry_stalled(self);
     FOR_EACH_BIT(mesh, index)
     take(self, index);
+    if (self->returns.pending)
+        torci_returns_flush(self);
+    if (!torci_list_is_empty(&mesh->chores))
+        do_chores(self);
     flush_dirty(self);
-    io->outside.busy = mesh->stalled;
+    io->outside.busy = mesh->stalled || !torci_list_is_empty(&mesh->chores);
 }
 
 static bool mesh_came(struct torci_io *io)
@@ -432,22 +459,38 @@ static struct torci_lane *lane_at(const struct torci_mesh *mesh, uint32_t from,
     return (struct torci_lane *)(void *)(mesh->lanes + (from * TORCI_LANES + (size_t)kind) * each);
 }
 
+static uint32_t map_words(uint32_t count)
+{
+    return (count * TORCI_BITS + 1 + 63) / 64;
+}
+
+static size_t map_bytes(uint32_t count)
+{
+    return (map_words(count) * sizeof(uint64_t) + TORCI_LANE_LINE - 1) &
+           ~(size_t)(TORCI_LANE_LINE - 1);
+}
+
+size_t torci_mesh_lanes_bytes(uint32_t count)
+{
+    return map_bytes(count) +
+           (size_t)count * TORCI_LANES * torci_lane_bytes(TORCI_LANE_SLOTS, TORCI_MESSAGE_BYTES);
+}
+
 int torci_mesh_create(struct torci_shard *shard)
 {
     const struct torci_host *host = &shard->io.host;
     struct torci_mesh *mesh = &shard->mesh;
     uint32_t count = shard->set->count;
-    mesh->map_words = (count * TORCI_BITS + 1 + 63) / 64;
-    size_t map_bytes =
-        (mesh->map_words * sizeof(uint64_t) + TORCI_LANE_LINE - 1) & ~(size_t)(TORCI_LANE_LINE - 1);
-    mesh->lanes_bytes = map_bytes + (size_t)count * TORCI_LANES *
-                                        torci_lane_bytes(TORCI_LANE_SLOTS, TORCI_MESSAGE_BYTES);
+    mesh->map_words = map_words(count);
+    size_t lanes_at = map_bytes(count);
+    mesh->lanes_bytes = torci_mesh_lanes_bytes(count);
     mesh->peers =
         (struct torci_peer *)host->alloc(host->context, count * sizeof(struct torci_peer));
-    mesh->map = (uint64_t *)host->map(host->context, mesh->lanes_bytes);
+    mesh->map = (uint64_t *)torci_arena_map(shard->arena, TORC_ARENA_LANES, mesh->lanes_bytes);
     if (!mesh->peers || !mesh->map)
         return -ENOMEM;
-    mesh->lanes = (char *)mesh->map + map_bytes;
+    mesh->lanes = (char *)mesh->map + lanes_at;
+    torci_link_init(&mesh->chores);
     shard->io.outside = (struct torci_outside){.map = mesh->map,
                                                .map_words = mesh->map_words,
                                                .turn = mesh_turn,
@@ -481,7 +524,7 @@ void torci_mesh_destroy(struct torci_shard *shard)
     const struct torci_host *host = &shard->io.host;
     struct torci_mesh *mesh = &shard->mesh;
     if (mesh->map)
-        host->unmap(host->context, mesh->map, mesh->lanes_bytes);
+        torci_arena_unmap(shard->arena, mesh->map, mesh->lanes_bytes);
     if (mesh->peers)
         host->free(host->context, mesh->peers, shard->set->count * sizeof(struct torci_peer));
 }

@@ -75,6 +75,13 @@ struct torci_note {
     struct torci_message message;
 };
 
+/* Something of this shard's own that is done once at the end of the turn, before what has been sent is published. FN may
+ * send control messages and wake tasks. */
+struct torci_chore {
+    struct torci_link link;
+    void (*fn)(struct torci_shard *self, struct torci_chore *chore);
+};
+
 /* From a foreign thread, in memory that both sides agree on. FN runs on the shard's loop and owns the letter. */
 struct torci_letter {
     struct torci_letter *next;
@@ -99,6 +106,7 @@ struct torci_peer {
 struct torci_mesh {
     struct torci_peer *peers; /* one for each shard */
     struct torci_peer *dirty;
+    struct torci_link chores;
     char *lanes; /* those that lead here, as many for each sender as there are kinds */
     size_t lanes_bytes;
     uint32_t map_words;
@@ -107,6 +115,8 @@ struct torci_mesh {
     struct torci_letter *inbox; /* atomic: a stack, newest first */
 };
 
+/* What the lanes that lead to one of COUNT shards take of its arena. */
+size_t torci_mesh_lanes_bytes(uint32_t count);
 /* Makes the lanes that lead to SHARD; those of all shards must be made before any is opened. -ENOMEM. */
 int torci_mesh_create(struct torci_shard *shard) TORC_MUST_CHECK;
 /* Finds the writers' ends. */
@@ -124,6 +134,19 @@ int torci_mesh_send(struct torci_shard *self, uint32_t to,
 void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note *note);
 /* Publishes what has been sent to TO at once, for whoever can't wait for the end of the turn. */
 void torci_mesh_flush(struct torci_shard *self, uint32_t to);
+
+/* Has CHORE done at the end of this turn, if it is not to be done anyway. */
+void torci_mesh_chore(struct torci_shard *self, struct torci_chore *chore);
+static inline void torci_chore_init(struct torci_chore *chore,
+                                    void (*fn)(struct torci_shard *self, struct torci_chore *chore))
+{
+    torci_link_init(&chore->link);
+    chore->fn = fn;
+}
+static inline void torci_chore_cancel(struct torci_chore *chore)
+{
+    torci_list_unlink(&chore->link);
+}
 
 /* Sets BIT of sender FROM in the map of TO; whether it was clear before. Any thread. */
 bool torci_mesh_mark(struct torci_shard *to, uint32_t from, enum torci_bit bit);

@@ -262,16 +262,29 @@ static int create_shard(struct torci_set *set, uint32_t id)
 {
     const struct torci_host *host = &set->kernel->host;
     struct torci_shard *shard =
-        (struct torci_shard *)host->map(host->context, sizeof(struct torci_shard));
-    if (!shard)
+        (struct torci_shard *)host->map(host->map_context, sizeof(struct torci_shard));
+    if (!shard) {
+        torci_io_say(set->kernel, "torc: out of memory");
         return -ENOMEM;
+    }
     set->shards[id] = shard;
     shard->set = set;
     shard->id = id;
     torci_io_prepare(&shard->io, &set->config);
     shard->io.counters = torci_counters_of(&set->counters, id);
     shard->io.counter_set = &set->counters.set;
-    int err = torci_mesh_create(shard);
+    int err = torci_arena_open(set->arenas, id, set->seats[id].node, &shard->arena);
+    if (err)
+        return err;
+    torci_arena_watch(shard->arena, shard->io.counters);
+    torci_arena_host(shard->arena, &shard->io.host);
+    err = torci_alloc_init(&shard->alloc, shard->arena);
+    if (!err)
+        err = torci_returns_init(shard);
+    if (!err)
+        err = torci_mesh_create(shard);
+    if (err)
+        torci_io_say(set->kernel, "torc: out of memory");
     shard->io.outside.shutdown = shutdown_asked;
     return err;
 }
@@ -281,20 +294,29 @@ static void destroy_shards(struct torci_set *set)
     const struct torci_host *host = &set->kernel->host;
     for (uint32_t id = 0; id < set->count && set->shards[id]; id++) {
         torci_mesh_destroy(set->shards[id]);
-        host->unmap(host->context, set->shards[id], sizeof(struct torci_shard));
+        torci_alloc_deinit(&set->shards[id]->alloc);
+        host->unmap(host->map_context, set->shards[id], sizeof(struct torci_shard));
     }
+    torci_arena_set_destroy(set->arenas);
     host->free(host->context, set->shards, set->count * sizeof *set->shards);
 }
 
-/* All memory first: after this only threads and rings can fail. */
+/* All memory first: after this only threads and rings can fail. A failure is one line. */
 static int create_shards(struct torci_set *set)
 {
     const struct torci_host *host = &set->kernel->host;
     set->shards =
         (struct torci_shard **)host->alloc(host->context, set->count * sizeof *set->shards);
-    if (!set->shards)
+    if (!set->shards) {
+        torci_io_say(set->kernel, "torc: out of memory");
         return -ENOMEM;
-    int err = 0;
+    }
+    const struct torci_arena_options options = {.arena_bytes = set->config.arena_bytes,
+                                                .hugepages = set->config.hugepages,
+                                                .prefault = set->config.prefault,
+                                                .eager_bytes = torci_mesh_lanes_bytes(set->count) +
+                                                               TORCI_ARENA_UNIT};
+    int err = torci_arena_set_create(set->kernel, &options, set->count, &set->arenas);
     for (uint32_t id = 0; id < set->count && !err; id++)
         err = create_shard(set, id);
     for (uint32_t id = 0; id < set->count && !err; id++)
@@ -333,10 +355,8 @@ static int run_set(struct torci_set *set)
 {
     const struct torci_kernel *kernel = set->kernel;
     int err = create_shards(set);
-    if (err) {
-        torci_io_say(kernel, "torc: out of memory");
+    if (err)
         return err;
-    }
     set->opened.expected = set->drained.expected = set->count;
     set->mains_left = set->busy_left = set->count;
     (void)start_threads(set); /* noted in open_error */

@@ -18,6 +18,7 @@
 #include "io/io_internal.h"
 #include "shard/mesh_internal.h"
 #include "shard/placement_internal.h"
+#include "shard/returns_internal.h"
 #include "shard/watch_internal.h"
 
 /* Threads that wait for each other. Atomic; ROUND is a futex. */
@@ -30,6 +31,7 @@ struct torci_set {
     struct torc_config config; /* all defaults filled in */
     struct torci_seat *seats;
     uint32_t count;
+    struct torci_arena_set *arenas;
     struct torci_counters_file counters;
     struct torci_shard **shards;
     torc_task_fn *main;
@@ -52,6 +54,9 @@ struct torci_shard {
     struct torci_set *set;
     uint32_t id;
     uintptr_t thread; /* but for shard 0, which runs in the caller's */
+    struct torci_arena *arena;
+    struct torci_alloc alloc;
+    struct torci_returns returns;
     struct torci_mesh mesh;
     struct torc_scope served; /* tasks that run for others; owned by the first task */
     struct torc_event look;   /* the set's state has moved */

@@ -77,6 +77,25 @@ refuses job_file_syntax "bad.fio:3: not a section" "$dir/bad.fio"
 rm -f "$dir/bad.fio" "$dir/out" "$dir/err"
 same nothing_was_made "$(ls -A "$dir")" ""
 
+# --- CPUs and nodes that are not there
+allowed=$(awk '/^Cpus_allowed_list/ { print $2 }' /proc/self/status)
+cpu0=${allowed%%[-,]*}
+refuses missing_cpu "cpus_allowed: CPU 4000 is not one that this process may use: $allowed" \
+    --name=a --size=1m --filename="$dir/x" --cpus_allowed=4000
+refuses missing_node 'numa_cpu_nodes: there is no node 4000, only' \
+    --name=a --size=1m --filename="$dir/x" --numa_cpu_nodes=4000
+refuses missing_memory_node 'numa_mem_policy: there is no node 4000, only' \
+    --name=a --size=1m --filename="$dir/x" --numa_mem_policy=bind:4000
+rm -f "$dir/out" "$dir/err"
+# The second one, if there is one, and the list of both.
+cpu1=
+both=$cpu0
+rest=${allowed#"$cpu0"}
+case $rest in
+-*) cpu1=$((cpu0 + 1)) both=$cpu0-$cpu1 ;;
+,*) rest=${rest#,} && cpu1=${rest%%[-,]*} both=$cpu0,$cpu1 ;;
+esac
+
 # --- whole programs around it
 "$torc" bench --help >"$dir/out" 2>&1 && grep -q 'iodepth' "$dir/out" && grep -q examples "$dir/out"
 same help $? 0
@@ -244,8 +263,76 @@ if command -v jq >/dev/null; then
     kill -INT $!
     wait $!
     same interrupt_still_reports "$? $(jq '.jobs[0].read.total_ios > 0' "$dir/json" 2>&1)" "0 true"
+    "$torc" bench --name=m --filename="$dir/probe" --size=128k --numa_mem_policy=bind:0 \
+        --output-format=json >"$dir/json" 2>"$dir/err"
+    code=$?
+    if grep -q 'the kernel refuses its numa_mem_policy' "$dir/err"; then
+        skip memory_policy "$(head -1 "$dir/err")"
+    else
+        same memory_policy "$code $(jq '.jobs[0].read.total_ios' "$dir/json")" "0 32"
+    fi
 else
     skip json "no jq"
+fi
+
+# --- several shards
+if [ -n "$cpu1" ] && command -v jq >/dev/null; then
+    "$torc" bench --name=j --filename="$dir/probe" --size=128k --numjobs=4 --cpus_allowed="$both" \
+        --rw=randread --iodepth=4 --output-format=json >"$dir/json" 2>"$dir/err"
+    same copies_spread_over_two_shards "$? $(jq -c '[.torc.shards, .torc.cpus, [.jobs[].read.total_ios]]' \
+        "$dir/json")" "0 [2,\"$both\",[32,32,32,32]]"
+    same copies_that_share_a_cpu_are_told \
+        "$(grep -c 'up to 2 copies run as tasks of one thread' "$dir/err")" 1
+    "$torc" bench --name=j --filename="$dir/probe" --size=128k --numjobs=2 --cpus_allowed="$cpu1" \
+        --output-format=json 2>/dev/null | jq -c '[.torc.shards, .torc.cpus]' >"$dir/out"
+    same one_cpu_is_one_shard "$(cat "$dir/out")" "[1,\"$cpu1\"]"
+    "$torc" bench --group_reporting --filename="$dir/probe" --size=128k --name=a --numjobs=3 \
+        --name=b --bs=8k --name=c --new_group --numjobs=2 --bs=16k --output-format=json \
+        >"$dir/json" 2>/dev/null
+    same groups_sum_over_shards "$? $(jq -c '[.jobs[]|[.jobname, .groupid, .read.total_ios, .read.io_bytes,
+        .read.clat_ns.N, .read.lat_ns.N]]' "$dir/json")" \
+        '0 [["a",0,112,524288,112,112],["c",1,16,262144,16,16]]'
+    printf '%s\n' '[global]' "filename=$dir/probe" size=128k time_based runtime=200ms \
+        '[first]' "cpus_allowed=$cpu0" \
+        '[second]' stonewall "cpus_allowed=$cpu1" \
+        '[third]' stonewall "cpus_allowed=$both" cpus_allowed_policy=split numjobs=2 \
+        '[short]' stonewall "cpus_allowed=$cpu1" time_based=0 >"$dir/waves.fio"
+    "$torc" bench --output-format=json "$dir/waves.fio" >"$dir/json" 2>"$dir/err"
+    same waves_have_shards_of_their_own "$? $(jq -c '[.torc.shards, [.jobs[].groupid],
+        ([.jobs[]|.read.total_ios > 0]|all), .jobs[4].read.total_ios]' "$dir/json")" \
+        "0 [2,[0,1,2,2,3],true,32]"
+    # Both are whole milliseconds, of different clocks.
+    same waves_follow_each_other "$(jq -c '.jobs as $j | [[0,1],[1,2],[1,3],[2,4],[3,4]] | map(
+        $j[.[1]].job_start >= $j[.[0]].job_start + $j[.[0]].job_runtime - 2) | all' "$dir/json")" true
+    "$torc" bench --name=i --filename="$dir/probe" --size=128k --time_based --runtime=60 --numjobs=3 \
+        --cpus_allowed="$both" --output-format=json --eta=always >"$dir/json" 2>"$dir/err" &
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+        sleep 0.2
+        grep -q 'i and 2 more: [0-9.]*[kM]* IOPS' "$dir/err" && break
+    done
+    kill -INT $!
+    wait $!
+    same interrupted_shards_still_report "$? $(jq -c '[.jobs[].read.total_ios > 0]' "$dir/json" 2>&1)" \
+        "0 [true,true,true]"
+    same progress_counts_all_shards "$(grep -c 'i and 2 more: [0-9.]*[kM]* IOPS' "$dir/err")" 1
+    cp "$dir/probe" "$dir/cut"
+    ("$torc" bench --size=64k --time_based --name=bad --filename="$dir/cut" --runtime=60 \
+        --cpus_allowed="$cpu1" --name=good --filename="$dir/probe" --runtime=3 --cpus_allowed="$cpu0" \
+        --output-format=json --eta=always >"$dir/json" 2>"$dir/err"; echo $? >"$dir/code") &
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        sleep 0.2
+        grep -q 'bad and 1 more' "$dir/err" && break
+    done
+    : >"$dir/cut"
+    wait $!
+    same failing_copy_leaves_the_others_alone "$(cat "$dir/code") $(jq -c '[.jobs[]|.error]' "$dir/json") $(
+        jq '.jobs[1].read.runtime >= 3000' "$dir/json")" "1 [61,0] true"
+    taskset -c "$cpu0" "$torc" bench --name=a --size=64k --filename="$dir/probe" \
+        --cpus_allowed="$cpu1" >"$dir/out" 2>"$dir/err"
+    same cpu_outside_of_taskset "$? $(grep -c "CPU $cpu1 is not one that this process may use: $cpu0\$" \
+        "$dir/err")" "1 1"
+else
+    skip several_shards "one CPU, or no jq"
 fi
 "$torc" bench --name=text --filename="$dir/probe" --size=128k >"$dir/out" 2>/dev/null
 grep -qE '^  read: IOPS=[0-9.]+k?, BW=.*\(128KiB/[0-9]+msec\)$' "$dir/out" &&
@@ -263,7 +350,8 @@ fields() {
         ($p | map(tostring) | join("/")) + " " + (getpath($p) | type)' "$1" | sort -u
 }
 # Newer than fio 3.33, or our own; and fio 3.39 names stonewall among a job's options, 3.33 does not.
-ours='^(torc/(version|engine) string|jobs/[0-9]+/job_start number|disk_util/[0-9]+/(read|write)_sectors number|'
+ours='^(torc/(version|engine|cpus) string|torc/shards number|jobs/[0-9]+/job_start number|'
+ours="${ours}disk_util/[0-9]+/(read|write)_sectors number|"
 ours="${ours}jobs/[0-9]+/job options/stonewall string)\$"
 options='[.jobs[]|.jobname,.groupid,(."job options"|del(.stonewall?))]'
 if command -v fio >/dev/null && command -v jq >/dev/null; then
@@ -274,7 +362,7 @@ if command -v fio >/dev/null && command -v jq >/dev/null; then
             command=$tool
             [ $tool = torc ] && command="$torc bench"
             # shellcheck disable=SC2086
-            (cd "$dir" && TORC_SCRATCH=$dir/scratch $command --output-format=json \
+            (cd "$dir" && TORC_SCRATCH=$dir/scratch TORC_TEST_CPUS=$cpu0 $command --output-format=json \
                 --output="$dir/$tool.json" "$job") >"$dir/out" 2>&1 || echo failed >"$dir/$tool.json"
             fields "$dir/$tool.json" 2>&1 | grep -vE "$ours" >"$dir/$tool.fields"
         done

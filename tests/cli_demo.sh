@@ -3,7 +3,7 @@
 # The demo against a program that answers with known figures: the table's arithmetic, and that the
 # scratch file goes away whatever happens.
 set -u
-dir=$PWD/$B/demo-test
+case $B in /*) dir=$B/demo-test ;; *) dir=$PWD/$B/demo-test ;; esac
 rm -rf "$dir"
 mkdir -p "$dir/here"
 

@@ -5,7 +5,7 @@
 set -u
 torc=${TORC:-$B/torc}
 deny=$B/tests/deny_uring
-dir=$PWD/$B/info-test
+case $B in /*) dir=$B/info-test ;; *) dir=$PWD/$B/info-test ;; esac
 rm -rf "$dir"
 mkdir -p "$dir"
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # What lands where: the tree of make install, the shared library's name and face, the headers.
 set -u
-root=$PWD/$B/install-test
+case $B in /*) root=$B/install-test ;; *) root=$PWD/$B/install-test ;; esac
 rm -rf "$root"
 make --no-print-directory -s B="$B" PREFIX=/opt/t DESTDIR="$root" install || exit 1
 at=$root/opt/t

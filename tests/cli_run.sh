@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The counting itself: what run.sh makes of binaries that crash, hang, lie or say nothing.
 set -u
-dir=$PWD/$B/run-test
+case $B in /*) dir=$B/run-test ;; *) dir=$PWD/$B/run-test ;; esac
 rm -rf "$dir"
 mkdir -p "$dir"
 

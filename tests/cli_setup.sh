@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # setup.sh against pretended machines: a directory of commands that stands in for dpkg, apt and sudo.
 set -u
-dir=$PWD/$B/setup-test
+case $B in /*) dir=$B/setup-test ;; *) dir=$PWD/$B/setup-test ;; esac
 rm -rf "$dir"
 
 # machine NAME: an empty one with the plain tools that the script needs.

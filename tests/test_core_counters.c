@@ -38,6 +38,33 @@ TEST(counters, names_are_unique_and_every_line_says_something)
     CHECK_EQ(torc_counter_find(NULL, "no_such"), -ENOENT);
 }
 
+/* The line of docs/counters.md that COUNTER must have. */
+static void expected_line(const struct torc_counter_info *info, char *line, size_t size)
+{
+    static const char *const kinds[] = {"", "counter", "gauge", "histogram"};
+    snprintf(line, size, "| `%s` | %s | %s | %s |\n", info->name, kinds[info->kind], info->unit,
+             info->help);
+}
+
+/* Run from the top of the source tree, as tests/run.sh does. */
+TEST(counters, document_has_them_all_in_their_order_and_no_other)
+{
+    FILE *document = fopen("docs/counters.md", "r");
+    if (!document)
+        TEST_SKIP("docs/counters.md is not here");
+    char got[512], wanted[512];
+    uint32_t counter = 0;
+    while (fgets(got, sizeof got, document)) {
+        if (strncmp(got, "| `", 3) != 0)
+            continue;
+        CHECK(counter < torc_counter_count(NULL));
+        expected_line(torc_counter_info(NULL, counter++), wanted, sizeof wanted);
+        CHECK_STR(got, wanted);
+    }
+    fclose(document);
+    CHECK_EQ(counter, torc_counter_count(NULL));
+}
+
 TEST(counters, lines_cover_the_block_without_overlap)
 {
     static unsigned char seen[sizeof(struct torci_counters)];

@@ -182,38 +182,6 @@ TEST(info_devices, mounts_are_found_through_partitions_and_volumes)
     test_dir_remove(&root);
 }
 
-/* ---- control groups ---- */
-
-TEST(info_quota, the_tightest_group_on_the_way_up_counts)
-{
-    test_dir_make(&root, "/tmp");
-    CHECK_EQ(info_quota_find(root.path), INFO_UNLIMITED);
-    put("/proc/self/cgroup", "0::/a/b\n");
-    put("/sys/fs/cgroup/a/b/cpu.max", "400000 100000\n");
-    CHECK_EQ(info_quota_find(root.path), 4000);
-    put("/sys/fs/cgroup/a/cpu.max", "150000 100000\n");
-    CHECK_EQ(info_quota_find(root.path), 1500);
-    put("/sys/fs/cgroup/a/cpu.max", "max 100000\n");
-    CHECK_EQ(info_quota_find(root.path), 4000);
-    /* a container: the path is the host's, the mount is the container's group */
-    put("/proc/self/cgroup", "0::/not/here\n");
-    put("/sys/fs/cgroup/cpu.max", "50000 100000\n");
-    CHECK_EQ(info_quota_find(root.path), 500);
-    test_dir_remove(&root);
-}
-
-TEST(info_quota, the_older_groups_have_a_file_for_each_number)
-{
-    test_dir_make(&root, "/tmp");
-    put("/proc/self/cgroup", "5:cpuset:/set\n4:cpu,cpuacct:/job\n1:name=systemd:/x\n0::/\n");
-    put("/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "250000\n");
-    put("/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000\n");
-    CHECK_EQ(info_quota_find(root.path), 2500);
-    put("/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "-1\n");
-    CHECK_EQ(info_quota_find(root.path), INFO_UNLIMITED);
-    test_dir_remove(&root);
-}
-
 /* ---- limits ---- */
 
 TEST(info_limits, come_from_proc_and_sys)

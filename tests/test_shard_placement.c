@@ -5,7 +5,10 @@
  */
 #include "shard/placement.h"
 
+#include <sched.h>
+
 #include "shard/placement_internal.h"
+#include "shard/run.h"
 #include "tests/shard_machine.h"
 
 static struct machine machine;
@@ -169,6 +172,15 @@ TEST(shard_placement, desktop_with_siblings)
     done();
 }
 
+TEST(shard_placement, four_threads_a_core_are_taken_in_turn)
+{
+    on("core:2 pu:4", "0-7");
+    check(TORC_PLACE_ALL, 3, "0,1,4");
+    check(TORC_PLACE_ALL, 5, "0-2,4,5");
+    check(TORC_PLACE_CORES, 0, "0,4");
+    done();
+}
+
 TEST(shard_placement, without_smt_cores_are_all)
 {
     on("l3:1 core:8 pu:1", "0-7");
@@ -267,8 +279,28 @@ TEST(shard_placement, uneven_holes_leave_whole_cores_to_be_taken_first)
     check(TORC_PLACE_SPREAD, 6, "0,1,64-67");
     check(TORC_PLACE_SPREAD, 11, "0,1,64-71,128");
     check(TORC_PLACE_PACK, 3, "0,1,128"); /* the smallest cache that suffices */
+    check(TORC_PLACE_PACK, 4, "0,1,128,129");
     check(TORC_PLACE_PACK, 5, "64-68");
     check(TORC_PLACE_PACK, 18, "0,1,64-71,192-199");
+    done();
+}
+
+TEST(shard_placement, spread_goes_round_the_caches_again)
+{
+    on(BOX_64, "0-63");
+    check(TORC_PLACE_SPREAD, 16, "0,1,8,9,16,17,24,25,32,33,40,41,48,49,56,57");
+    check(TORC_PLACE_SPREAD, 20, "0-2,8-10,16,17,24,25,32-34,40-42,48,49,56,57");
+    done();
+}
+
+TEST(shard_placement, pack_prefers_one_package_and_one_node_to_larger_caches)
+{
+    /* 24 + 24 CPUs in the first package, 32 + 32 in the second */
+    on(EPYC_NPS4, "0-11,128-139,16-27,144-155,64-95,192-223");
+    check(TORC_PLACE_PACK, 40, "0-11,16-23,128-139,144-151");
+    /* caches of 16 and 8 in one node, of 12 and 10 in the other */
+    on(EPYC_NPS4, "0-11,128-139,16-21,144-149,24-28,152-156");
+    check(TORC_PLACE_PACK, 22, "16-21,24-28,144-149,152-156");
     done();
 }
 
@@ -363,8 +395,12 @@ TEST(shard_placement, container_begins_where_it_runs_because_others_have_the_fir
     placed((struct torc_config){.placement = TORC_PLACE_SPREAD}, "0,41");
     machine.running_on = 47; /* the last one of its cache */
     placed((struct torc_config){0}, "40,47");
+    on(EPYC_NPS4, "0-255"); /* its cache, its node, its package, and only then the other one */
+    put_quota("2000000 100000\n");
+    machine.running_on = 50;
+    placed((struct torc_config){0}, "0-3,48-63");
     machine.running_on = 1000; /* not a CPU that anybody knows */
-    placed((struct torc_config){0}, "0,1");
+    placed((struct torc_config){0}, "0-19");
     done();
 }
 
@@ -521,6 +557,7 @@ TEST(shard_placement, too_many_shards_are_refused)
             "torc: 1025 shards are too many: 1024 is the most");
     refused((struct torc_config){.cpus = "0-1024"}, -EINVAL,
             "torc: the CPU list \"0-1024\" names 1025 CPUs: 1024 shards are the most");
+    placed((struct torc_config){.cpus = "100-1123"}, "100-1123");
     check(TORC_PLACE_ALL, 0, "0-1023"); /* of 1,200 CPUs */
     done();
 }
@@ -598,6 +635,35 @@ TEST(shard_placement, this_machine_has_a_seat_for_each_allowed_cpu)
     for (unsigned i = 0; i < count; i++)
         CHECK(torci_cpus_has(&allowed, (unsigned)seats[i].cpu));
     done();
+}
+
+/* Of the real machine: the allowed CPUs from the last to the first. */
+static int from_the_end(const struct torc_topology *topology, unsigned wanted, int *cpus, void *arg)
+{
+    unsigned n = 0;
+    for (uint32_t i = topology->cpu_count; i-- > 0 && n < wanted;)
+        if (topology->cpus[i].is_allowed)
+            cpus[n++] = (int)topology->cpus[i].cpu;
+    *(int *)arg = cpus[0];
+    return (int)n;
+}
+
+static int compare_cpu(void *first)
+{
+    uint32_t self = torc_shard_id();
+    if (sched_getcpu() != (int)torc_shard_cpu(self))
+        return -EXDEV;
+    return self || torc_shard_cpu(0) == *(unsigned *)first ? 0 : -EDOM;
+}
+
+TEST(shard_placement, shards_run_where_they_are_placed)
+{
+    int first = -1;
+    struct torc_config config = {.place = from_the_end, .place_arg = &first, .shards = 3};
+    CHECK_EQ(torc_run(&config, compare_cpu, &first), 0);
+    CHECK(first >= 0);
+    config = (struct torc_config){.cpus = "8191", .shards = 2};
+    CHECK_EQ(torc_run(&config, compare_cpu, &first), -EINVAL);
 }
 
 TEST(shard_placement, programs_can_ask_beforehand)

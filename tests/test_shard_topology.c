@@ -4,6 +4,8 @@
  */
 #include "shard/topology.h"
 
+#include <pthread.h>
+
 #include "tests/shard_machine.h"
 
 static struct machine machine;
@@ -232,6 +234,29 @@ TEST(shard_topology, this_machine_has_the_cpus_that_the_kernel_allows)
     torc_topology_free(NULL);
 }
 
+static void *load_once(void *arg)
+{
+    const struct torc_topology **out = arg;
+    return torc_topology_load(out) ? arg : NULL;
+}
+
+TEST(shard_topology, several_threads_may_read_it_for_the_first_time)
+{
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    const struct torc_topology *loaded[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, load_once, &loaded[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *failed = NULL;
+        CHECK_EQ(pthread_join(threads[i], &failed), 0);
+        CHECK(failed == NULL);
+        CHECK_EQ(loaded[i]->cpu_count, loaded[0]->cpu_count);
+    }
+    for (int i = 0; i < THREADS; i++)
+        torc_topology_free(loaded[i]);
+}
+
 TEST(shard_topology, another_machine_of_the_environment_is_shown_but_never_run_on)
 {
     const struct torc_topology *t;
@@ -383,6 +408,11 @@ TEST(shard_quota, older_groups_have_two_files)
     machine_put(&machine, "/sys/fs/cgroup/cpu,cpuacct/x/y/cpu.cfs_quota_us", "-1\n");
     machine_put(&machine, "/sys/fs/cgroup/cpu,cpuacct/x/y/cpu.cfs_period_us", "100000\n");
     CHECK_EQ(quota(), 3000);
+    machine_init(&machine);
+    machine_put(&machine, "/proc/self/cgroup", "4:cpuacct,cpu:/x\n");
+    machine_put(&machine, "/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "700000\n");
+    machine_put(&machine, "/sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "200000\n");
+    CHECK_EQ(quota(), 3500);
     machine_init(&machine);
     machine_put(&machine, "/proc/self/cgroup", "4:cpuset:/x\n");
     machine_put(&machine, "/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "300000\n");

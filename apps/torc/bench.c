@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "apps/torc/commands.h"
+#include "apps/torc/placement.h"
 #include "apps/torc/report.h"
 #include "apps/torc/run.h"
 
@@ -27,24 +28,25 @@ static uint64_t clock_ms(clockid_t clock)
 }
 
 /* What is done differently from what was asked, each once. */
-static void warn_differences(const struct bench_spec *spec)
+static void warn_differences(const struct bench_plan *plan)
 {
+    const struct bench_spec *spec = plan->spec;
     const char *engine = NULL;
-    unsigned copies = 0;
     for (unsigned i = 0; i < spec->job_count; i++) {
         const struct bench_job *job = spec->jobs[i];
         if (strcmp(job->engine, ENGINE) != 0 && (!engine || job->one_at_a_time))
             engine = job->engine;
-        copies = job->copies > copies ? job->copies : copies;
     }
     if (engine)
         fprintf(stderr, "torc bench: note: ioengine=%s runs on io_uring%s\n", engine,
                 !strcmp(engine, "libaio") || !strcmp(engine, "posixaio") ? ""
                                                                          : ", one I/O at a time");
-    if (copies > 1)
-        fprintf(stderr,
-                "torc bench: note: numjobs=%u: the copies are tasks of one thread on one CPU\n",
-                copies);
+    if (plan->copies_max > 1)
+        fprintf(
+            stderr,
+            "torc bench: note: up to %u copies run as tasks of one thread on one CPU: there are "
+            "more copies than CPUs for them\n",
+            plan->copies_max);
 }
 
 static bool joins(const struct bench_result *result, const struct bench_instance *in)
@@ -96,7 +98,7 @@ struct session {
 static void announce(struct session *s)
 {
     if (s->spec.format_normal)
-        bench_report_announce(&s->spec, ENGINE, s->out);
+        bench_report_announce(&s->plan, ENGINE, s->out);
 }
 
 static int report(struct session *s)
@@ -123,6 +125,7 @@ static int report(struct session *s)
         .finished_ms = clock_ms(CLOCK_REALTIME),
         .elapsed_seconds = (unsigned)((clock_ms(CLOCK_MONOTONIC) - s->began_ms) / 1000 + 1),
         .engine = ENGINE,
+        .cpus = &s->plan.cpus,
     };
     int err = write_reports(&r, s->out);
     free(results);
@@ -165,7 +168,12 @@ static int open_output(struct session *s)
 /* Everything that can refuse comes before anything that changes. */
 static int prepare(struct session *s)
 {
+    static struct bench_machine machine; /* too large for a comfortable stack */
     int err = bench_plan_make(&s->plan, &s->spec);
+    if (!err)
+        err = bench_machine_read(&machine, bench_plan_largest_wave(&s->plan), &s->spec);
+    if (!err)
+        err = bench_plan_place(&s->plan, &machine);
     if (!err)
         err = bench_plan_check(&s->plan);
     if (!err)
@@ -181,7 +189,7 @@ static int prepare(struct session *s)
 
 static int measure(struct session *s)
 {
-    warn_differences(&s->spec);
+    warn_differences(&s->plan);
     bench_plan_warn(&s->plan);
     if (s->out == stdout)
         announce(s);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "apps/torc/engine_files.h"
+#include "apps/torc/engine_memory.h"
 
 struct bench_engine;
 
@@ -29,6 +30,7 @@ struct bench_slot {
 struct bench_engine {
     /* what the hot loop uses most */
     struct bench_stats *stats;
+    struct bench_live *live;
     struct bench_slot **free; /* a stack: the last one used is warm */
     struct bench_slot **done;
     uint32_t free_count, done_count;
@@ -50,6 +52,7 @@ struct bench_engine {
     struct bench_offsets offsets;
     struct bench_files files;
     struct torc_buffer_pool buffers;
+    bool has_buffers;
     uint32_t sync_flags;
     uint32_t loops_left;
     int error;
@@ -256,6 +259,14 @@ static void reap(struct bench_engine *e, uint64_t now)
     e->stats->complete_levels[bench_batch_level(count)]++;
 }
 
+/* Once a batch: the counts are plain for us, who alone change them. */
+static void publish(struct bench_engine *e)
+{
+    const struct bench_direction_stats *s = e->stats->direction;
+    __atomic_store_n(&e->live->ios, s[BENCH_READ].ios + s[BENCH_WRITE].ios, __ATOMIC_RELAXED);
+    __atomic_store_n(&e->live->bytes, s[BENCH_READ].bytes + s[BENCH_WRITE].bytes, __ATOMIC_RELAXED);
+}
+
 static uint32_t wanted_completions(const struct bench_engine *e)
 {
     const struct bench_job *job = e->job;
@@ -273,14 +284,21 @@ static uint64_t end_of_runtime(const struct bench_engine *e, uint64_t now)
     return e->job->runtime_ns ? now + e->job->runtime_ns : UINT64_MAX;
 }
 
+/* From here on it counts: forgets what was measured before. */
+static void begin_measuring(struct bench_engine *e, uint64_t now)
+{
+    bench_stats_begin(e->stats, now);
+    __atomic_store_n(&e->live->began_ns, now, __ATOMIC_RELAXED);
+    e->env->begins(e->env->context, e->instance);
+}
+
 static void pass_time(struct bench_engine *e, uint64_t now)
 {
     if (TORC_UNLIKELY(now >= e->ramp_end_ns)) {
         e->ramp_end_ns = UINT64_MAX;
         e->left_bytes = e->instance->limit_bytes;
         e->end_ns = end_of_runtime(e, now);
-        bench_stats_begin(e->stats, now);
-        e->env->begins(e->env->context, e->instance);
+        begin_measuring(e, now);
     }
     bench_stats_tick(e->stats, now);
     if (TORC_UNLIKELY(now >= e->end_ns))
@@ -318,6 +336,7 @@ static bool turn(struct bench_engine *e)
         return false;
     uint64_t reaped_ns = torc_turn_ns();
     reap(e, reaped_ns);
+    publish(e);
     e->now_ns = reaped_ns > e->now_ns ? reaped_ns : e->now_ns;
     pass_time(e, e->now_ns);
     return true;
@@ -386,8 +405,7 @@ static void begin(struct bench_engine *e)
     e->loops_left = job->loops;
     e->ramp_end_ns = job->ramp_ns ? now + job->ramp_ns : UINT64_MAX;
     e->end_ns = job->ramp_ns ? UINT64_MAX : end_of_runtime(e, now);
-    bench_stats_begin(e->stats, now);
-    e->env->begins(e->env->context, e->instance);
+    begin_measuring(e, now);
 }
 
 static int fail_memory(const struct bench_job *job)
@@ -398,12 +416,40 @@ static int fail_memory(const struct bench_job *job)
     return -ENOMEM;
 }
 
-static int run(struct bench_engine *e)
+/* All of a copy's memory, where its numa_mem_policy says. */
+static int set_up(struct bench_engine *e)
 {
     const struct bench_instance *in = e->instance;
-    int err = bench_offsets_init(&e->offsets, e->job, in->spans, in->file_count, in->seed);
-    if (err || init_slots(e))
-        return fail_memory(e->job);
+    struct bench_memory_policy policy;
+    int err = bench_memory_begin(&policy, in);
+    if (err)
+        return err;
+    err = bench_buffers_init(&e->buffers, e->job);
+    e->has_buffers = !err;
+    if (!err && (bench_offsets_init(&e->offsets, e->job, in->spans, in->file_count, in->seed) ||
+                 init_slots(e)))
+        err = fail_memory(e->job);
+    bench_memory_end(&policy);
+    return err;
+}
+
+static void tear_down(struct bench_engine *e)
+{
+    for (uint32_t i = 0; e->slots && i < e->job->depth; i++)
+        if (e->slots[i].buffer)
+            torc_buffer_put(e->slots[i].buffer);
+    if (e->has_buffers)
+        torc_buffer_pool_deinit(&e->buffers);
+    bench_offsets_deinit(&e->offsets);
+    free(e->slots);
+    free(e->free);
+    free(e->done);
+}
+
+static int run(struct bench_engine *e)
+{
+    if (e->env->ready(e->env->context, e->instance))
+        return 0;
     if (e->job->start_delay_ns && torc_sleep(e->job->start_delay_ns))
         return 0;
     choose_syncs(e);
@@ -425,24 +471,16 @@ static int open_and_run(struct bench_engine *e)
     int err = bench_files_open(&e->files, e->instance);
     if (err)
         return err;
-    err = bench_buffers_init(&e->buffers, e->job);
-    if (!err) {
+    err = set_up(e);
+    if (!err)
         err = run(e);
-        for (uint32_t i = 0; e->slots && i < e->job->depth; i++)
-            if (e->slots[i].buffer)
-                torc_buffer_put(e->slots[i].buffer);
-        torc_buffer_pool_deinit(&e->buffers);
-    }
+    tear_down(e);
     bench_files_close(&e->files);
-    bench_offsets_deinit(&e->offsets);
-    free(e->slots);
-    free(e->free);
-    free(e->done);
     return err;
 }
 
 int bench_engine_run(const struct bench_instance *instance, const struct bench_engine_env *env,
-                     struct bench_stats *stats)
+                     struct bench_stats *stats, struct bench_live *live)
 {
     struct bench_engine *e = calloc(1, sizeof(*e));
     if (!e)
@@ -451,6 +489,7 @@ int bench_engine_run(const struct bench_instance *instance, const struct bench_e
     e->job = instance->job;
     e->env = env;
     e->stats = stats;
+    e->live = live;
     e->random = ~instance->seed;
     stats->error = open_and_run(e);
     free(e);

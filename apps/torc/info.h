@@ -35,6 +35,7 @@ struct info_machine {
     int64_t allowed;
     char allowed_cpus[INFO_TEXT_BYTES];
     int64_t quota_milli; /* thousandths of a CPU; INFO_UNLIMITED: no quota */
+    int64_t shards;      /* that torc_run() starts if nothing else is said */
     int64_t memory_bytes;
 };
 
@@ -89,8 +90,6 @@ struct info {
 };
 
 void info_machine_find(struct info_machine *machine, const char *root);
-/* The CPUs' worth of time that the control group of this process grants, in thousandths. */
-int64_t info_quota_find(const char *root);
 void info_limits_find(struct info_limits *limits, const char *root);
 /* False: out of memory. */
 bool info_devices_find(struct info_devices *devices, const char *root);

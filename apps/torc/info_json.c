@@ -57,6 +57,7 @@ static void put_machine(struct bench_json *json, const struct info_machine *m)
     put_number(json, "l3_bytes", m->l3_bytes);
     put_number(json, "allowed", m->allowed);
     put_text(json, "allowed_cpus", m->allowed_cpus);
+    put_number(json, "shards", m->shards);
     if (m->quota_milli == INFO_UNLIMITED)
         bench_json_null(json, "quota_cpus");
     else

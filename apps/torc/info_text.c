@@ -111,6 +111,9 @@ static void print_machine(struct info_page *page, const struct info *info)
     else
         info_row(page, "allowed", "%s (%s), %s", plural(m->allowed, "CPU").text, m->allowed_cpus,
                  quota);
+    if (m->shards > 0)
+        info_row(page, "shards", "%" PRId64 " by default; torc info --topology draws them",
+                 m->shards);
     if (l->huge_pages > 0)
         info_format(pages, sizeof(pages), "%" PRId64 " huge pages of %s (%" PRId64 " free)",
                     l->huge_pages, info_bytes(l->huge_page_bytes).text, l->huge_pages_free);
@@ -228,16 +231,19 @@ static void print_hints(struct info_page *page, const struct info *info)
     }
 }
 
+void info_page_colours(struct info_page *page)
+{
+    bool is_on = page->style->colour;
+    page->bold = is_on ? "\033[1m" : "";
+    page->faint = is_on ? "\033[2m" : "";
+    page->mark = is_on ? "\033[33m" : "";
+    page->plain = is_on ? "\033[0m" : "";
+}
+
 void info_print_text(const struct info *info, const struct info_style *style, FILE *out)
 {
-    struct info_page page = {
-        .out = out, .style = style, .bold = "", .faint = "", .mark = "", .plain = ""};
-    if (style->colour) {
-        page.bold = "\033[1m";
-        page.faint = "\033[2m";
-        page.mark = "\033[33m";
-        page.plain = "\033[0m";
-    }
+    struct info_page page = {.out = out, .style = style};
+    info_page_colours(&page);
     fprintf(out, "%storc %s%s\n", page.bold, TORC_APP_VERSION, page.plain);
     print_machine(&page, info);
     print_ring(&page, info->ring);

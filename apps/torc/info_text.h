@@ -23,6 +23,9 @@ struct info_short {
 /* "8 MiB", "4.4 TiB", "unlimited", "unknown". */
 struct info_short info_bytes(int64_t bytes);
 
+/* Sets colours by page->style. */
+void info_page_colours(struct info_page *page);
+
 void info_title(struct info_page *page, const char *text);
 /* A label and the text behind it, broken at blanks where the page ends. */
 void info_row(struct info_page *page, const char *label, const char *format, ...)

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "apps/torc/numbers.h"
+
 enum bench_direction { BENCH_READ, BENCH_WRITE, BENCH_DIRECTIONS };
 
 enum {
@@ -43,11 +45,26 @@ struct bench_settings {
     struct bench_setting *first, *last;
 };
 
+/* numa_mem_policy */
+enum bench_memory_mode {
+    BENCH_MEMORY_DEFAULT, /* as the executor's memory lies anyway: on its own node */
+    BENCH_MEMORY_LOCAL,
+    BENCH_MEMORY_BIND,
+    BENCH_MEMORY_PREFER,
+    BENCH_MEMORY_INTERLEAVE,
+};
+
 struct bench_job {
     const char *name, *description;
     const char *filename, *directory; /* ':'-separated lists; NULL: not given */
     const char *engine;               /* as the user calls it */
     struct bench_settings settings;   /* the job's own, without [global]'s */
+
+    /* NULL: not given. The full set of nodes means all that there are. */
+    const struct bench_numbers *cpus, *cpu_nodes, *memory_nodes;
+    enum bench_memory_mode memory_mode;
+    const char *cpus_option; /* that gave `cpus`, for messages */
+    bool split_cpus;         /* each copy on a CPU of its own */
 
     struct bench_amount size, io_size, offset;
     uint64_t offset_increment;

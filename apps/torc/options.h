@@ -48,5 +48,8 @@ bench_set_fn bench_set_flag, bench_set_not_flag, bench_set_count32, bench_set_co
     bench_set_bytes, bench_set_amount, bench_set_seconds, bench_set_text, bench_set_mode,
     bench_set_blocks, bench_set_mix_write, bench_set_percentiles, bench_set_engine,
     bench_set_kb_base;
+/* … and in option_cpus.c. */
+bench_set_fn bench_set_cpus, bench_set_cpu_mask, bench_set_cpu_policy, bench_set_cpu_nodes,
+    bench_set_memory_policy;
 
 #endif

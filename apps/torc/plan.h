@@ -4,6 +4,7 @@
  * each step for the whole run before the next begins, so that a refusal comes before anything has been changed:
  *
  *     bench_plan_make     names and sizes; looks (stat), touches nothing      plan.c
+ *     bench_plan_place    which copy runs on which CPU                        placement.c
  *     bench_plan_check    may the devices be written?                         safety.c
  *     bench_plan_lay_out  creates and extends regular files                   layout.c
  *     bench_plan_warn     says when reads will not reach the disk             layout.c
@@ -37,11 +38,13 @@ struct bench_target {
 struct bench_instance {
     const struct bench_job *job;
     unsigned number; /* of this copy, from 0 */
+    unsigned shard;  /* that runs it */
     struct bench_target **targets;
     struct bench_span *spans;
     unsigned file_count;
     uint64_t limit_bytes; /* to transfer in one loop */
     uint64_t seed;
+    const struct bench_numbers *memory_nodes; /* of numa_mem_policy; NULL: it names none */
 };
 
 struct bench_plan {
@@ -49,10 +52,18 @@ struct bench_plan {
     struct bench_target *targets;
     struct bench_instance *instances;
     unsigned instance_count;
+    struct bench_numbers cpus; /* of the shards, which are numbered as their CPUs ascend */
+    unsigned shard_count;
+    struct bench_numbers memory_nodes; /* all that the machine has */
+    /* The most that one shard has in one wave: copies, I/Os in flight, registered files. */
+    uint32_t copies_max, depth_max, registered_max;
 };
+
+struct bench_machine;
 
 /* Errors of all of these: a negative errno, and a line in spec->error that says what to do. */
 int bench_plan_make(struct bench_plan *plan, struct bench_spec *spec);
+int bench_plan_place(struct bench_plan *plan, const struct bench_machine *machine);
 int bench_plan_check(struct bench_plan *plan);
 /* -EINTR: SIGINT or SIGTERM, which the caller has blocked, is pending. */
 int bench_plan_lay_out(struct bench_plan *plan);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * One line on standard error that is written over and over: what is running, how fast it goes, how long it still
- * takes. Once a second, so that it costs the measurement nothing.
+ * takes. Once a second, so that it costs the measurement nothing; from what the shards publish (struct bench_live).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,12 +23,16 @@ bool bench_progress_is_wanted(const struct bench_spec *spec)
 static struct totals count_up(const struct bench_run *run)
 {
     struct totals t = {0, 0};
-    for (unsigned i = 0; i < run->plan->instance_count; i++)
-        for (int d = 0; d < BENCH_DIRECTIONS; d++) {
-            t.ios += run->stats[i]->direction[d].ios;
-            t.bytes += run->stats[i]->direction[d].bytes;
-        }
+    for (unsigned i = 0; i < run->plan->instance_count; i++) {
+        t.ios += __atomic_load_n(&run->live[i].ios, __ATOMIC_RELAXED);
+        t.bytes += __atomic_load_n(&run->live[i].bytes, __ATOMIC_RELAXED);
+    }
     return t;
+}
+
+static bool is_running(const struct bench_run *run, unsigned index)
+{
+    return __atomic_load_n(&run->live[index].running, __ATOMIC_RELAXED);
 }
 
 /* Seconds until the wave has ended as far as its runtimes tell; 0: they don't. */
@@ -37,8 +41,8 @@ static uint64_t seconds_left(const struct bench_run *run, uint64_t now)
     uint64_t left = 0;
     for (unsigned i = 0; i < run->plan->instance_count; i++) {
         const struct bench_job *job = run->plan->instances[i].job;
-        uint64_t end = run->stats[i]->began_ns + job->runtime_ns;
-        if (run->running[i] && job->runtime_ns && end > now && end - now > left)
+        uint64_t end = __atomic_load_n(&run->live[i].began_ns, __ATOMIC_RELAXED) + job->runtime_ns;
+        if (is_running(run, i) && job->runtime_ns && end > now && end - now > left)
             left = end - now;
     }
     return (left + TORC_SEC - 1) / TORC_SEC;
@@ -47,14 +51,15 @@ static uint64_t seconds_left(const struct bench_run *run, uint64_t now)
 static void print_line(const struct bench_run *run, struct totals rate, uint64_t left)
 {
     const char *name = NULL;
-    for (unsigned i = 0; !name && i < run->plan->instance_count; i++)
-        if (run->running[i])
+    unsigned running = 0;
+    for (unsigned i = 0; i < run->plan->instance_count; i++)
+        if (is_running(run, i) && !running++)
             name = run->plan->instances[i].job->name;
     if (!name)
         return;
     fprintf(stderr, "\rtorc bench: %s", name);
-    if (run->running_count > 1)
-        fprintf(stderr, " and %u more", run->running_count - 1);
+    if (running > 1)
+        fprintf(stderr, " and %u more", running - 1);
     struct bench_text bytes = bench_format(rate.bytes, 3, true, "B/s");
     int digits = (int)strspn(bytes.text, "0123456789.");
     fprintf(stderr, ": %s IOPS, %.*s %s", bench_format(rate.ios, 3, false, "").text, digits,

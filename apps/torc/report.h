@@ -27,7 +27,8 @@ struct bench_report {
     bool show_disks;
     uint64_t finished_ms; /* since 1970 */
     unsigned elapsed_seconds;
-    const char *engine; /* what really ran */
+    const char *engine; /* what really ran, and on which shards' CPUs */
+    const struct bench_numbers *cpus;
 };
 
 /* What a group did in one direction, all of its results together; rates in bytes a second. */
@@ -43,7 +44,7 @@ void bench_report_json(const struct bench_report *report, FILE *out);
 void bench_report_text(const struct bench_report *report, FILE *out);
 
 /* The line a job has before it runs. */
-void bench_report_announce(const struct bench_spec *spec, const char *engine, FILE *out);
+void bench_report_announce(const struct bench_plan *plan, const char *engine, FILE *out);
 
 /* A rate per second. */
 double bench_per_second(uint64_t amount, uint64_t ns);

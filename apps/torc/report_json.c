@@ -229,6 +229,8 @@ static void put_head(struct bench_json *json, const struct bench_report *report)
     bench_json_object(json, "torc");
     bench_json_text(json, "version", TORC_APP_VERSION);
     bench_json_text(json, "engine", report->engine);
+    bench_json_count(json, "shards", bench_numbers_count(report->cpus));
+    bench_json_text(json, "cpus", bench_numbers_text(report->cpus, text, sizeof(text)));
     bench_json_end_object(json);
     if (report->spec->globals.first)
         put_settings(json, "global options", &report->spec->globals);

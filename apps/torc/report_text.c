@@ -273,8 +273,10 @@ void bench_report_text(const struct bench_report *report, FILE *out)
         print_disks(report, out);
 }
 
-void bench_report_announce(const struct bench_spec *spec, const char *engine, FILE *out)
+void bench_report_announce(const struct bench_plan *plan, const char *engine, FILE *out)
 {
+    const struct bench_spec *spec = plan->spec;
+    char list[64];
     unsigned tasks = 0;
     for (unsigned i = 0; i < spec->job_count; i++) {
         const struct bench_job *job = spec->jobs[i];
@@ -288,6 +290,8 @@ void bench_report_announce(const struct bench_spec *spec, const char *engine, FI
             fputs("...\n", out);
         tasks += job->copies;
     }
-    fprintf(out, "torc-%s\nStarting %u task%s\n\n", TORC_APP_VERSION, tasks, tasks == 1 ? "" : "s");
+    fprintf(out, "torc-%s\nStarting %u task%s on %u shard%s (CPU%s %s)\n\n", TORC_APP_VERSION,
+            tasks, tasks == 1 ? "" : "s", plan->shard_count, plan->shard_count == 1 ? "" : "s",
+            plan->shard_count == 1 ? "" : "s", bench_numbers_text(&plan->cpus, list, sizeof(list)));
     fflush(out);
 }

@@ -10,12 +10,15 @@ enum {
     RING_ENTRIES_MIN = 256,
     RING_ENTRIES_MAX = 32768,
     BUFFERS_MAX = 16384, /* the kernel's limit */
+    CPU_LIST_BYTES = 8192,
 };
 
-/* What a task of a wave gets. */
+/* What the task of a copy gets. */
 struct bench_worker {
     struct bench_run *run;
     unsigned index;
+    bool arrived, paying;
+    uint64_t started_ns, worked_ns; /* from the start gate on */
 };
 
 static uint64_t wall_ms(void)
@@ -25,144 +28,200 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static uint64_t ns_between(struct timeval from, struct timeval to)
+static const struct bench_instance *instance_of(const struct bench_worker *worker)
 {
-    int64_t us = (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_usec - from.tv_usec);
-    return us > 0 ? (uint64_t)us * 1000 : 0;
+    return &worker->run->plan->instances[worker->index];
 }
 
-static void add_share(struct bench_usage *usage, const struct bench_usage *spent, unsigned shares)
+static struct bench_wave *wave_of(const struct bench_worker *worker)
 {
-    usage->user_ns += spent->user_ns / shares;
-    usage->system_ns += spent->system_ns / shares;
-    usage->switches += spent->switches / shares;
-    usage->major_faults += spent->major_faults / shares;
-    usage->minor_faults += spent->minor_faults / shares;
+    return &worker->run->waves[instance_of(worker)->job->wave];
 }
 
-/* Jobs share one thread, so what the process has used since the last look is divided evenly among those at work. The
- * process, not the thread: the kernel's helpers (io-wq) work for the jobs too. */
-static void charge(struct bench_run *run)
+static struct bench_worker *worker_of(struct bench_run *run, const struct bench_instance *instance)
 {
-    struct rusage now;
-    getrusage(RUSAGE_SELF, &now);
-    const struct rusage *old = &run->charged;
-    struct bench_usage spent = {
-        .user_ns = ns_between(old->ru_utime, now.ru_utime),
-        .system_ns = ns_between(old->ru_stime, now.ru_stime),
-        .switches = (uint64_t)(now.ru_nvcsw - old->ru_nvcsw + now.ru_nivcsw - old->ru_nivcsw),
-        .major_faults = (uint64_t)(now.ru_majflt - old->ru_majflt),
-        .minor_faults = (uint64_t)(now.ru_minflt - old->ru_minflt),
-    };
-    for (unsigned i = 0; i < run->plan->instance_count; i++)
-        if (run->running[i])
-            add_share(&run->stats[i]->usage, &spent, run->running_count);
-    run->charged = now;
+    return &run->workers[instance - run->plan->instances];
+}
+
+static uint64_t helpers_ns(const struct bench_run *run)
+{
+    return bench_usage_helpers_ns(run->meters, run->plan->shard_count);
+}
+
+/* Copies on one shard share its thread: what that has used since the last look is divided evenly among those at work. */
+static void charge(struct bench_run *run, unsigned shard)
+{
+    struct bench_usage_meter *meter = &run->meters[shard];
+    struct bench_usage spent = bench_usage_take(meter);
+    for (unsigned i = 0; meter->payers && i < run->plan->instance_count; i++)
+        if (run->plan->instances[i].shard == shard && run->workers[i].paying)
+            bench_usage_add_share(&run->stats[i]->usage, &spent, meter->payers);
+}
+
+static void set_paying(struct bench_worker *worker, bool paying)
+{
+    struct bench_run *run = worker->run;
+    unsigned shard = instance_of(worker)->shard;
+    charge(run, shard);
+    if (paying != worker->paying)
+        run->meters[shard].payers += paying ? 1 : -1u;
+    worker->paying = paying;
+    /* pairs with nothing: the progress line may be late */
+    __atomic_store_n(&run->live[worker->index].running, paying, __ATOMIC_RELAXED);
+}
+
+static void arrive_at_start(struct bench_run *run, struct bench_wave *wave)
+{
+    if (bench_gate_arrive(&wave->start))
+        wave->helpers_before_ns = helpers_ns(run); /* read when the shards have ended */
+}
+
+static int ready(void *context, const struct bench_instance *instance)
+{
+    struct bench_worker *worker = worker_of(context, instance);
+    struct bench_wave *wave = wave_of(worker);
+    worker->arrived = true;
+    arrive_at_start(worker->run, wave);
+    int err = bench_gate_wait(&wave->start);
+    worker->started_ns = torc_now_ns();
+    return err;
 }
 
 static void begins(void *context, const struct bench_instance *instance)
 {
-    struct bench_run *run = context;
-    size_t index = (size_t)(instance - run->plan->instances);
-    run->began = true;
-    charge(run);
-    if (!run->running[index])
-        run->running_count++;
-    run->running[index] = true;
-    run->stats[index]->usage = (struct bench_usage){0};
-    run->stats[index]->started_ms = wall_ms();
+    struct bench_worker *worker = worker_of(context, instance);
+    struct bench_run *run = worker->run;
+    set_paying(worker, true);
+    run->stats[worker->index]->usage = (struct bench_usage){0};
+    run->stats[worker->index]->started_ms = wall_ms();
+    /* read when the shards have ended */
+    __atomic_store_n(&run->began, true, __ATOMIC_RELAXED);
+}
+
+static void keep_first_error(struct bench_run *run, int err)
+{
+    int none = 0;
+    /* read when the shards have ended */
+    if (err)
+        (void)__atomic_compare_exchange_n(&run->error, &none, err, false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED);
 }
 
 static int work(void *arg)
 {
     struct bench_worker *worker = arg;
     struct bench_run *run = worker->run;
-    int err = bench_engine_run(&run->plan->instances[worker->index], &run->env,
-                               run->stats[worker->index]);
-    charge(run);
-    if (run->running[worker->index])
-        run->running_count--;
-    run->running[worker->index] = false;
-    if (err && !run->error)
-        run->error = err;
+    struct bench_wave *wave = wave_of(worker);
+    int err = bench_engine_run(instance_of(worker), &run->env, run->stats[worker->index],
+                               &run->live[worker->index]);
+    if (!worker->arrived)
+        arrive_at_start(run, wave);
+    if (worker->started_ns)
+        worker->worked_ns = torc_now_ns() - worker->started_ns;
+    set_paying(worker, false);
+    keep_first_error(run, err);
+    /* the last one writes; read when the shards have ended */
+    if (!__atomic_sub_fetch(&wave->left, 1, __ATOMIC_ACQ_REL))
+        wave->helpers_after_ns = helpers_ns(run);
     return 0; /* the others of the wave go on */
 }
 
-static int run_wave(struct bench_run *run, struct bench_worker *workers)
+static int run_wave(struct bench_run *run, unsigned number, unsigned shard)
 {
-    struct torc_scope jobs;
+    struct bench_wave *wave = &run->waves[number];
+    struct torc_scope copies;
     int err = 0;
-    torc_scope_init(&jobs);
+    torc_scope_init(&copies);
     for (unsigned i = 0; i < run->plan->instance_count && !err; i++) {
-        const struct bench_job *job = run->plan->instances[i].job;
-        struct torc_task_options options = {.name = job->name};
-        if (job->wave == run->wave)
-            err = torc_spawn_with(&jobs, &options, work, &workers[i]);
+        const struct bench_instance *in = &run->plan->instances[i];
+        struct torc_task_options options = {.name = in->job->name};
+        if (in->job->wave == number && in->shard == shard)
+            err = torc_spawn_with(&copies, &options, work, &run->workers[i]);
     }
     if (err) {
         fprintf(stderr, "torc bench: the jobs can't be started: %d\n", err);
-        torc_scope_cancel(&jobs);
+        torc_scope_cancel(&copies);
     }
-    int failed = torc_scope_join(&jobs);
+    arrive_at_start(run, wave);
+    int failed = torc_scope_join(&copies);
     return err ? err : failed;
 }
 
-static int run_waves(struct bench_run *run, struct bench_worker *workers)
+static int run_waves(struct bench_run *run, unsigned shard)
 {
-    const struct bench_plan *plan = run->plan;
-    unsigned last = plan->instances[plan->instance_count - 1].job->wave;
+    int err = 0;
+    for (unsigned number = 0; number < run->wave_count && !err; number++) {
+        err = run_wave(run, number, shard);
+        (void)bench_gate_arrive(&run->waves[number].end);
+        if (!err)
+            err = bench_gate_wait(&run->waves[number].end);
+    }
+    return err;
+}
+
+/* The first shard also shows how far all are. */
+static int run_and_show(struct bench_run *run, unsigned shard)
+{
     struct torc_scope progress;
     int err = 0;
     torc_scope_init(&progress);
-    if (bench_progress_is_wanted(plan->spec))
+    if (!shard && bench_progress_is_wanted(run->plan->spec))
         err = torc_spawn(&progress, bench_progress, run);
-    for (run->wave = 0; run->wave <= last && !err; run->wave++)
-        err = run_wave(run, workers);
+    if (!err)
+        err = run_waves(run, shard);
     torc_scope_cancel(&progress);
     int joined = torc_scope_join(&progress);
+    return err ? err : joined;
+}
+
+/* By the shard that will write it, so that it lies on that shard's node. */
+static int make_stats(struct bench_run *run, unsigned shard)
+{
+    enum { LINE = 64 };
+    size_t bytes = (sizeof(struct bench_stats) + LINE - 1) / LINE * LINE;
+    for (unsigned i = 0; i < run->plan->instance_count; i++) {
+        if (run->plan->instances[i].shard != shard)
+            continue;
+        run->stats[i] = aligned_alloc(LINE, bytes);
+        if (!run->stats[i]) {
+            fputs("torc bench: no memory for the statistics of all jobs\n", stderr);
+            return -ENOMEM;
+        }
+        bench_stats_init(run->stats[i]);
+        run->stats[i]->jobs = 1;
+    }
+    return 0;
+}
+
+/* On every shard. */
+static int run_shard(void *arg)
+{
+    struct bench_run *run = arg;
+    unsigned shard = torc_shard_id();
+    bench_usage_start(&run->meters[shard]);
+    int err = make_stats(run, shard);
     if (!err)
-        err = joined;
+        err = run_and_show(run, shard);
     /* Interrupted is not failed: what was measured until then is reported. */
     return err == -ECANCELED ? 0 : err;
 }
 
-static int run_all(void *arg)
+static unsigned count_waves(const struct bench_plan *plan)
 {
-    struct bench_run *run = arg;
-    unsigned count = run->plan->instance_count;
-    struct bench_worker *workers = calloc(count, sizeof(*workers));
-    if (!workers) {
-        fputs("torc bench: out of memory\n", stderr);
-        return -ENOMEM;
-    }
-    for (unsigned i = 0; i < count; i++)
-        workers[i] = (struct bench_worker){run, i};
-    getrusage(RUSAGE_SELF, &run->charged);
-    int err = run_waves(run, workers);
-    free(workers);
-    return err;
+    return plan->instances[plan->instance_count - 1].job->wave + 1;
 }
 
-/* A ring that the deepest wave fits into, so that no submission is split. */
-static struct torc_config configure(const struct bench_plan *plan)
+/* Rings that the deepest wave of any shard fits into, so that no submission is split. LIST: room for the CPUs' text. */
+static struct torc_config configure(const struct bench_plan *plan, char list[CPU_LIST_BYTES])
 {
     /* As few files as will do: their table must not be larger than RLIMIT_NOFILE. */
-    uint32_t entries = RING_ENTRIES_MIN, files = 1, depth = 0, wave = 0, open = 0;
-    for (unsigned i = 0; i < plan->instance_count; i++) {
-        const struct bench_instance *in = &plan->instances[i];
-        if (in->job->wave != wave)
-            depth = open = 0;
-        wave = in->job->wave;
-        depth += in->job->depth;
-        open += in->file_count;
-        while (entries < depth && entries < RING_ENTRIES_MAX)
-            entries *= 2;
-        if (in->job->register_files && open > files)
-            files = open;
-    }
-    uint32_t buffers = plan->instance_count < BUFFERS_MAX ? plan->instance_count : BUFFERS_MAX;
+    uint32_t files = plan->registered_max ? plan->registered_max : 1, entries = RING_ENTRIES_MIN;
+    while (entries < plan->depth_max && entries < RING_ENTRIES_MAX)
+        entries *= 2;
+    uint32_t buffers = plan->copies_max < BUFFERS_MAX ? plan->copies_max : BUFFERS_MAX;
     return (struct torc_config){
-        .shards = 1,
+        .shards = plan->shard_count,
+        .cpus = bench_numbers_text(&plan->cpus, list, CPU_LIST_BYTES),
         .ring_entries = entries,
         .files_max = files,
         .buffers_max = buffers > 64 ? buffers : 0,
@@ -178,38 +237,72 @@ static int nothing(void *arg)
 
 int bench_run_try(const struct bench_plan *plan)
 {
-    struct torc_config config = configure(plan);
+    char list[CPU_LIST_BYTES];
+    struct torc_config config = configure(plan, list);
     config.keep_signals = true; /* the caller holds them meanwhile */
     return torc_run(&config, nothing, NULL);
+}
+
+static void init_waves(struct bench_run *run)
+{
+    const struct bench_plan *plan = run->plan;
+    for (unsigned i = 0; i < plan->instance_count; i++)
+        run->waves[plan->instances[i].job->wave].left++;
+    for (unsigned i = 0; i < run->wave_count; i++) {
+        struct bench_wave *wave = &run->waves[i];
+        bench_gate_init(&wave->start, wave->left + plan->shard_count);
+        bench_gate_init(&wave->end, plan->shard_count);
+    }
 }
 
 static int init_run(struct bench_run *run, const struct bench_plan *plan)
 {
     unsigned count = plan->instance_count;
-    *run = (struct bench_run){.plan = plan};
+    *run = (struct bench_run){.plan = plan, .wave_count = count_waves(plan)};
     run->stats = calloc(count, sizeof(struct bench_stats *));
-    run->running = calloc(count, sizeof(*run->running));
-    for (unsigned i = 0; run->stats && i < count; i++) {
-        run->stats[i] = malloc(sizeof(struct bench_stats));
-        if (!run->stats[i])
-            break;
-        bench_stats_init(run->stats[i]);
-        run->stats[i]->jobs = 1;
+    run->live = aligned_alloc(_Alignof(struct bench_live), count * sizeof(*run->live));
+    run->workers = calloc(count, sizeof(*run->workers));
+    run->meters = calloc(plan->shard_count, sizeof(*run->meters));
+    run->waves = calloc(run->wave_count, sizeof(*run->waves));
+    if (!run->stats || !run->live || !run->workers || !run->meters || !run->waves) {
+        fprintf(stderr, "torc bench: no memory for %u jobs\n", count);
+        return -ENOMEM;
     }
-    if (run->stats && run->running && run->stats[count - 1])
-        return 0;
-    fprintf(stderr, "torc bench: no memory for the statistics of %u jobs\n", count);
-    return -ENOMEM;
+    for (unsigned i = 0; i < count; i++) {
+        run->workers[i] = (struct bench_worker){.run = run, .index = i};
+        run->live[i] = (struct bench_live){0};
+    }
+    init_waves(run);
+    return 0;
+}
+
+/* The kernel's helpers worked for all copies of a wave: each gets what its time at work is of the time of all. */
+static void charge_helpers(struct bench_run *run)
+{
+    for (unsigned number = 0; number < run->wave_count; number++) {
+        const struct bench_wave *wave = &run->waves[number];
+        double used = (double)wave->helpers_after_ns - (double)wave->helpers_before_ns, worked = 0;
+        for (unsigned i = 0; i < run->plan->instance_count; i++)
+            if (run->plan->instances[i].job->wave == number)
+                worked += (double)run->workers[i].worked_ns;
+        for (unsigned i = 0; i < run->plan->instance_count && used > 0 && worked > 0; i++)
+            if (run->plan->instances[i].job->wave == number)
+                run->stats[i]->usage.system_ns +=
+                    (uint64_t)(used * (double)run->stats[i]->runtime_ns / worked);
+    }
 }
 
 int bench_run(struct bench_run *run, const struct bench_plan *plan)
 {
+    char list[CPU_LIST_BYTES];
     int err = init_run(run, plan);
     if (err)
         return err;
-    struct torc_config config = configure(plan);
-    run->env = (struct bench_engine_env){begins, run, config.ring_entries};
-    err = torc_run(&config, run_all, run);
+    struct torc_config config = configure(plan, list);
+    run->env = (struct bench_engine_env){ready, begins, run, config.ring_entries};
+    err = torc_run(&config, run_shard, run);
+    if (run->began)
+        charge_helpers(run);
     return err < 0 ? err : run->error;
 }
 
@@ -218,7 +311,9 @@ void bench_run_deinit(struct bench_run *run)
     for (unsigned i = 0; run->stats && i < run->plan->instance_count; i++)
         free(run->stats[i]);
     free(run->stats);
-    free(run->running);
-    run->stats = NULL;
-    run->running = NULL;
+    free(run->live);
+    free(run->workers);
+    free(run->meters);
+    free(run->waves);
+    *run = (struct bench_run){.plan = run->plan, .began = run->began};
 }

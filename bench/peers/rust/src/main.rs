@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //! Micro benchmarks of Rust's runtimes: one thread, the same work for each, one JSON object a line with the field
-//! names of torc-micro. Pin it from outside (taskset -c N).
+//! names of torc-micro. Pin it from outside (taskset -c N); xchan and call pin two threads themselves.
 //!
 //! ```text
-//! rival RUNTIME BENCH… [--path FILE] [--depth N] [--block BYTES] [--seconds S]
+//! rival RUNTIME BENCH… [--path FILE] [--depth N] [--block BYTES] [--seconds S] [--cpus A,B]
 //! RUNTIME: tokio monoio glommio compio     BENCH: yield spawn_join spawn_one chan timer read
+//! RUNTIME: tokio glommio                   BENCH: xchan call
 //! ```
 //!
 //! A runtime joins by implementing `runtimes::Runtime`; the work itself is written once, in `bench.rs`, and compiled
@@ -12,11 +13,12 @@
 
 mod bench;
 mod block;
+mod cross;
 mod runtimes;
 mod stats;
 
 use bench::ReadPlan;
-use runtimes::Runtime;
+use runtimes::{Cross, Runtime};
 use std::process::exit;
 use std::time::Duration;
 
@@ -24,7 +26,9 @@ fn usage(why: &str) -> ! {
     eprintln!("rival: {why}");
     eprintln!("rival RUNTIME BENCH... [--path FILE] [--depth N] [--block BYTES] [--seconds S]");
     eprintln!("RUNTIME: tokio monoio glommio compio (as built)");
-    eprintln!("BENCH: yield spawn_join spawn_one chan timer read");
+    eprintln!(
+        "BENCH: yield spawn_join spawn_one chan timer read, of tokio and glommio also xchan call"
+    );
     exit(2)
 }
 
@@ -48,13 +52,31 @@ fn run_all<R: Runtime>(names: &[String], read: &ReadPlan) {
     }
 }
 
+/// Whether NAME was one of theirs.
+fn run_cross<R: Cross>(name: &str, cpus: (usize, usize)) -> bool {
+    match name {
+        "xchan" => cross::one_way::<R>(cpus),
+        "call" => cross::there_and_back::<R>(cpus),
+        _ => return false,
+    }
+    true
+}
+
+fn two_cpus(text: Option<String>) -> (usize, usize) {
+    let text = text.unwrap_or_default();
+    let two = text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    two.unwrap_or_else(|| usage("--cpus needs two numbers: 0,1"))
+}
+
 fn main() {
+    let mut cpus = (0, 1);
     let mut words = Vec::new();
     let mut read =
         ReadPlan { path: String::new(), depth: 128, block: 4096, time: Duration::from_secs(1) };
     let mut args = std::env::args().skip(1);
     while let Some(word) = args.next() {
         match word.as_str() {
+            "--cpus" => cpus = two_cpus(args.next()),
             "--path" => read.path = args.next().unwrap_or_else(|| usage("--path needs a file")),
             "--depth" => read.depth = number(&word, args.next()),
             "--block" => read.block = number(&word, args.next()),
@@ -65,6 +87,18 @@ fn main() {
     let (Some(runtime), names) = (words.first(), words.get(1..).unwrap_or_default()) else {
         usage("which runtime?")
     };
+    if let [name] = names {
+        let done = match runtime.as_str() {
+            #[cfg(feature = "tokio")]
+            "tokio" => run_cross::<runtimes::tokio::Tokio>(name, cpus),
+            #[cfg(feature = "glommio")]
+            "glommio" => run_cross::<runtimes::glommio::Glommio>(name, cpus),
+            _ => false,
+        };
+        if done {
+            return;
+        }
+    }
     match runtime.as_str() {
         #[cfg(feature = "tokio")]
         "tokio" => run_all::<runtimes::tokio::Tokio>(names, &read),

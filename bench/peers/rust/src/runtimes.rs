@@ -3,6 +3,7 @@
 //! thread a core, with the cheapest path it has for each operation.
 
 use crate::block::Block;
+use crate::cross::Message;
 use std::io;
 use std::time::Duration;
 
@@ -38,6 +39,23 @@ pub trait Runtime: 'static {
     fn open(path: &str) -> impl Future<Output = io::Result<Self::File>>;
     /// Fills the whole block, or fails.
     fn read(file: &Self::File, into: Block, at: u64) -> impl Future<Output = io::Result<Block>>;
+}
+
+/// A runtime with a channel from one executor to another.
+pub trait Cross: Runtime {
+    type FarSender: Send + 'static; // on its way to its thread
+    type FarReceiver: Send + 'static;
+    type HereSender: 'static; // at work there
+    type HereReceiver: 'static;
+
+    fn far_channel(capacity: usize) -> (Self::FarSender, Self::FarReceiver);
+    fn sender(far: Self::FarSender) -> impl Future<Output = Self::HereSender>;
+    fn receiver(far: Self::FarReceiver) -> impl Future<Output = Self::HereReceiver>;
+    fn far_send(to: &mut Self::HereSender, message: Message) -> impl Future<Output = ()>;
+    /// None once the sender is gone and the channel is empty.
+    fn far_recv(from: &mut Self::HereReceiver) -> impl Future<Output = Option<Message>>;
+    /// Runs the work to its end on this thread, on this CPU; idle, it spins before it sleeps if it can.
+    fn run_on(cpu: usize, work: impl Future<Output = ()> + 'static);
 }
 
 /// A benchmark that reads less than it asked for measures something else.

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! glommio's local executor, unplaced: the CPU is chosen from outside. Its default does not spin before it parks.
 
-use super::{Runtime, whole};
+use super::{Cross, Runtime, whole};
 use crate::block::Block;
+use crate::cross::{Message, pin};
 use glommio::channels::local_channel::{LocalReceiver, LocalSender, new_bounded};
+use glommio::channels::shared_channel::{
+    self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender,
+};
 use glommio::io::DmaFile;
 use glommio::{LocalExecutorBuilder, Placement};
 use std::io;
@@ -56,5 +60,39 @@ impl Runtime for Glommio {
     async fn read(file: &Rc<DmaFile>, into: Block, at: u64) -> io::Result<Block> {
         let read = file.read_at_aligned(at, into.len()).await?;
         whole(read.len(), into)
+    }
+}
+
+impl Cross for Glommio {
+    type FarSender = SharedSender<Message>;
+    type FarReceiver = SharedReceiver<Message>;
+    type HereSender = ConnectedSender<Message>;
+    type HereReceiver = ConnectedReceiver<Message>;
+
+    fn far_channel(capacity: usize) -> (Self::FarSender, Self::FarReceiver) {
+        shared_channel::new_bounded(capacity)
+    }
+
+    fn sender(far: Self::FarSender) -> impl Future<Output = Self::HereSender> {
+        far.connect()
+    }
+
+    fn receiver(far: Self::FarReceiver) -> impl Future<Output = Self::HereReceiver> {
+        far.connect()
+    }
+
+    async fn far_send(to: &mut Self::HereSender, message: Message) {
+        to.send(message).await.expect("the receiver is there");
+    }
+
+    async fn far_recv(from: &mut Self::HereReceiver) -> Option<Message> {
+        from.recv().await
+    }
+
+    fn run_on(cpu: usize, work: impl Future<Output = ()> + 'static) {
+        pin(cpu);
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+            .spin_before_park(Duration::from_millis(100));
+        builder.make().expect("an executor").run(work)
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! tokio's current_thread runtime. It has no asynchronous disk I/O: its own files read on a thread pool too.
 
-use super::{Runtime, whole};
+use super::{Cross, Runtime, whole};
 use crate::block::Block;
+use crate::cross::{Message, pin};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -79,5 +80,38 @@ impl Runtime for Tokio {
             file.read_at(bytes, at).and_then(|n| whole(n, into))
         };
         tokio::task::spawn_blocking(job).await.expect("the job")
+    }
+}
+
+/// tokio's channels work between any two threads.
+impl Cross for Tokio {
+    type FarSender = mpsc::Sender<Message>;
+    type FarReceiver = mpsc::Receiver<Message>;
+    type HereSender = mpsc::Sender<Message>;
+    type HereReceiver = mpsc::Receiver<Message>;
+
+    fn far_channel(capacity: usize) -> (Self::FarSender, Self::FarReceiver) {
+        mpsc::channel(capacity)
+    }
+
+    async fn sender(far: Self::FarSender) -> Self::HereSender {
+        far
+    }
+
+    async fn receiver(far: Self::FarReceiver) -> Self::HereReceiver {
+        far
+    }
+
+    async fn far_send(to: &mut Self::HereSender, message: Message) {
+        to.send(message).await.expect("the receiver is there");
+    }
+
+    async fn far_recv(from: &mut Self::HereReceiver) -> Option<Message> {
+        from.recv().await
+    }
+
+    fn run_on(cpu: usize, work: impl Future<Output = ()> + 'static) {
+        pin(cpu);
+        Self::run(work)
     }
 }
