@@ -19,7 +19,7 @@ holds   wake_lanes_of_two           wake.pml    -DSENDERS=1 -DMESSAGES=4 -DCAPAC
 holds   wake_foreign_threads        wake.pml    -DSENDERS=1 -DMESSAGES=1 -DFOREIGN=2
 holds   wake_other_completions      wake.pml    -DSENDERS=1 -DMESSAGES=3 -DCOMPLETIONS=2
 holds   wake_watching_for_a_while   wake.pml    -DLINGERS
-holds   duplex                      duplex.pml
+holds   duplex                      duplex.pml  -DANSWERS=1
 holds   duplex_lanes_of_two         duplex.pml  -DMESSAGES=3 -DANSWERS=1 -DCAPACITY=2
 holds   exit                        exit.pml
 holds   exit_chained_notes          exit.pml    -DCALLS=0 -DFREES=2
@@ -27,14 +27,15 @@ holds   exit_calls_and_notes        exit.pml    -DFREES=1
 full holds wake_three_messages      wake.pml    -DMESSAGES=3
 full holds wake_two_and_one         wake.pml    -DFOREIGN=1 -DMESSAGES=1
 full holds wake_two_completions     wake.pml    -DCOMPLETIONS=2
-full holds duplex_three             duplex.pml  -DMESSAGES=3
-full holds duplex_four              duplex.pml  -DMESSAGES=4 -DCAPACITY=2
+full holds duplex_two_ways          duplex.pml
+full holds duplex_three             duplex.pml  -DMESSAGES=3 -DANSWERS=1
+full holds duplex_four              duplex.pml  -DMESSAGES=4 -DANSWERS=1 -DCAPACITY=2
 full holds exit_calls_and_chains    exit.pml    -DFREES=2
 ends    wake_two_senders_end        wake.pml    -DMESSAGES=1
 ends    wake_foreign_end            wake.pml    -DSENDERS=1 -DMESSAGES=1 -DFOREIGN=1
 ends    duplex_ends                 duplex.pml  -DANSWERS=0
 full ends wake_two_times_two_end    wake.pml
-full ends duplex_two_ways_ends      duplex.pml
+full ends duplex_two_ways_end       duplex.pml  -DANSWERS=1
 caught  lane_tail_before_slot       wake.pml    -DTAIL_BEFORE_SLOT
 caught  lane_head_before_slot       wake.pml    -DHEAD_BEFORE_SLOT
 caught  lane_one_slot_too_many      wake.pml    -DSLOTS=2
