@@ -88,7 +88,7 @@ int torci_fiber_spawn(struct torci_exec *exec, struct torc_scope *scope,
                                                          : &exec->root;
     if (TORC_UNLIKELY(queue->members > 0))
         return -EINVAL;
-    if (TORC_UNLIKELY(exec->fibers_live == exec->tasks_max))
+    if (TORC_UNLIKELY(exec->fibers_live >= exec->tasks_max))
         return -EAGAIN;
     if (TORC_UNLIKELY(!exec->free_fibers)) {
         int err = grow_fibers(exec);

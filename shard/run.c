@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/time.h"
 #include "io/executor_internal.h"
 #include "shard/environment_internal.h"
 #include "shard/placement_internal.h"
@@ -17,6 +18,7 @@
 
 enum {
     LINE_MAX = 256,
+    LAST_POSTS_LOOK_NS = 1000 * 1000,
     BURIED_LOOK_NS = 1000 * 1000, /* how often the thread of a broken executor looks at its mail */
 };
 
@@ -115,6 +117,17 @@ static bool is_quiet(const struct torci_shard *shard)
     return !left(&shard->set->busy_left) && torci_mesh_is_flushed(shard);
 }
 
+/* All mains have ended, and what they have posted is in the lanes. It may have to wait for tasks, with nothing that would
+ * tell us when the last of it has begun. */
+static void take_last_posts(struct torci_shard *shard)
+{
+    for (uint64_t pause_ns = 0; !shard->told_shutdown && torci_mesh_has_work(shard);
+         pause_ns = LAST_POSTS_LOOK_NS) {
+        int err = torc_sleep(pause_ns); /* at least one turn of the loop */
+        TORC_ASSERT(!err);
+    }
+}
+
 /* After main: serves the other shards until nobody needs it any more. */
 static void linger(struct torci_shard *shard)
 {
@@ -122,8 +135,10 @@ static void linger(struct torci_shard *shard)
     struct torc_mask mask;
     torc_mask_enter(&mask);
     shard->main_ended = true;
+    torci_mesh_flush_all(shard); /* what main has posted is there before anyone may stop */
     one_less(set, &set->mains_left);
     wait_for(shard, may_stop);
+    take_last_posts(shard);
     shard->stopping = true;
     if (shard->told_shutdown)
         torc_scope_cancel(&shard->served);
@@ -223,6 +238,7 @@ static void bury(struct torci_shard *shard, int err)
     note_error(set, err);
     if (!shard->main_ended)
         one_less(set, &set->mains_left);
+    torci_calls_bury(shard);
     one_less(set, &set->busy_left);
     uint32_t left_to_wait;
     while ((left_to_wait = left(&set->busy_left)) > 0) {
@@ -245,6 +261,7 @@ static void run_shard(struct torci_shard *shard)
         set->result = result;
     /* Until the last one has sent its last message every ring must be there to be woken by it. */
     barrier_wait(set->kernel, &set->drained);
+    torci_calls_deinit(shard);
     torci_io_close(&shard->io);
 }
 

@@ -16,6 +16,7 @@
 
 #include "core/event.h"
 #include "io/io_internal.h"
+#include "shard/call_internal.h"
 #include "shard/mesh_internal.h"
 #include "shard/placement_internal.h"
 #include "shard/returns_internal.h"
@@ -58,6 +59,7 @@ struct torci_shard {
     struct torci_alloc alloc;
     struct torci_returns returns;
     struct torci_mesh mesh;
+    struct torci_calls calls;
     struct torc_scope served; /* tasks that run for others; owned by the first task */
     struct torc_event look;   /* the set's state has moved */
     bool told_shutdown;

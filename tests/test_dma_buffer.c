@@ -73,6 +73,41 @@ TEST(dma_buffer, a_pool_lends_distinct_aligned_registered_buffers)
     in_torc(fixed_size);
 }
 
+static int given_memory(void *arg)
+{
+    enum { COUNT = 5 };
+    char *memory = aligned_alloc(PAGE, (size_t)COUNT * PAGE);
+    (void)arg;
+    CHECK(memory != NULL);
+    struct torc_buffer_pool_options options = {.classes = {{.buffer_bytes = PAGE, .count = COUNT}},
+                                               .memory = memory};
+    for (int pinned = 0; pinned < 2; pinned++) {
+        struct torc_buffer *buffers[COUNT];
+        options.pinning = pinned ? TORC_PIN_REQUIRED : TORC_PIN_NEVER;
+        CHECK_EQ(torc_buffer_pool_init(&pool, &options), 0);
+        CHECK_EQ(torc_buffer_pool_is_pinned(&pool), pinned);
+        for (int i = 0; i < COUNT; i++) {
+            CHECK_EQ(torc_buffer_try_get(&pool, PAGE, &buffers[i]), 0);
+            CHECK((char *)buffers[i]->data == memory + (size_t)i * PAGE);
+            CHECK_EQ(buffers[i]->index >= 0, pinned);
+        }
+        memset(memory, pinned, (size_t)COUNT * PAGE);
+        for (int i = 0; i < COUNT; i++)
+            torc_buffer_put(buffers[i]);
+        torc_buffer_pool_deinit(&pool);
+        for (size_t i = 0; i < (size_t)COUNT * PAGE; i++) /* still the caller's, and as it was */
+            CHECK_EQ(memory[i], pinned);
+    }
+    options.memory = memory + 512;
+    CHECK_EQ(torc_buffer_pool_init(&pool, &options), -EINVAL);
+    free(memory);
+    return 0;
+}
+TEST(dma_buffer, a_pool_can_lie_in_the_callers_memory)
+{
+    in_torc(given_memory);
+}
+
 static int classes(void *arg)
 {
     struct torc_buffer *small[2], *large, *none;
