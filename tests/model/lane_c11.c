@@ -90,7 +90,7 @@ static struct torci_shard *shard_of(const struct torci_shard *self, uint32_t id)
     return &shards[id];
 }
 
-#include "functions.h"
+#include WAKING_FUNCTIONS /* functions.h, of weak.sh */
 
 static struct torci_peer peer_by_lane(uint32_t id, struct lane *lane)
 {
