@@ -622,6 +622,17 @@ TEST(shard_placement, one_shard_without_a_wish_asks_nobody)
     done();
 }
 
+TEST(shard_placement, no_shard_is_put_on_a_machine_of_the_environment)
+{
+    setenv("HWLOC_SYNTHETIC", EPYC, 1);
+    on(NULL, "0,5");
+    struct torc_config config = {.placement = TORC_PLACE_CORES};
+    CHECK_EQ(torci_place(&machine.fault.kernel, &config, &seats, &count), 0);
+    seats_are("0,5"); /* not one for each of its cores */
+    CHECK(seats[0].node < 0);
+    done();
+}
+
 TEST(shard_placement, this_machine_has_a_seat_for_each_allowed_cpu)
 {
     struct torci_cpus allowed;
@@ -672,11 +683,14 @@ TEST(shard_placement, programs_can_ask_beforehand)
     int cpus[4] = {-1, -1, -1, -1};
     char note[TORC_PLACE_NOTE_BYTES];
     setenv("HWLOC_SYNTHETIC", EPYC, 1);
+    unsetenv("TORC_SHARDS");
     CHECK_EQ(torc_topology_load(&topology), 0);
     struct torc_config config = {.shards = 3, .placement = TORC_PLACE_SPREAD};
     CHECK_EQ(torc_topology_place(topology, &config, cpus, 2, note), 3);
     CHECK(cpus[0] == 0 && cpus[1] == 8 && cpus[2] == -1);
     CHECK_STR(note, "");
+    CHECK_EQ(torc_topology_place(topology, &config, cpus, 4, note), 3);
+    CHECK(cpus[2] == 64 && cpus[3] == -1);
     CHECK_EQ(torc_topology_place(topology, NULL, cpus, 4, NULL), 256);
     CHECK(cpus[2] == 2 && cpus[3] == 3);
     config = (struct torc_config){.shards = 300, .cpus = "7"};
