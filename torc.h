@@ -30,6 +30,7 @@
 #include "io/resource.h"
 #include "io/signals.h"
 #include "shard/alloc.h"
+#include "shard/call.h"
 #include "shard/placement.h"
 #include "shard/run.h"
 #include "shard/topology.h"

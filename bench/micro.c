@@ -309,10 +309,13 @@ static const struct {
     {"timer", bench_timer, "how late a sleep of 1, 10, 100 ms ends, parked and precise",
      NEEDS_NOTHING},
     {"parked", bench_parked, "memory of a task that waits", NEEDS_NOTHING},
+    {"alloc", micro_alloc, "torc_alloc and torc_free of 64 bytes", NEEDS_NOTHING},
     {"nop", micro_nop, "128 tasks that send no-ops", NEEDS_NOTHING},
     {"nop1", micro_nop1, "one task that sends no-ops", NEEDS_NOTHING},
     {"read", micro_read, "random reads by --depth tasks", NEEDS_PATH},
     {"read_op", micro_read_op, "random reads by embedded ops", NEEDS_PATH},
+    {"alloc_remote", micro_alloc_remote, "64 bytes freed on another shard and taken back",
+     NEEDS_NO_SHARD},
     {"xchan", micro_xchan, "64-byte messages one way between two shards, in place", NEEDS_NO_SHARD},
     {"xchan_copy", micro_xchan_copy, "the same by send and recv", NEEDS_NO_SHARD},
 };

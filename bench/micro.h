@@ -28,6 +28,8 @@ void micro_nop1(void);
 void micro_read(void);
 void micro_read_op(void);
 void micro_xchan(void);
+void micro_alloc(void);
+void micro_alloc_remote(void);
 void micro_xchan_copy(void);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "core/wait_internal.h"
 #include "io/io_internal.h"
+#include "io/resource.h"
 #include "shard/region_internal.h"
 #include "shard/shard_internal.h"
 
@@ -74,7 +75,11 @@ static void give_pieces(struct torc_buffer_pool *pool)
     struct torci_arena *arena = torci_shard_this()->arena;
     while (pool->piece_count) {
         struct torci_region_piece *piece = &pool->pieces[--pool->piece_count];
-        if (pool->pinned)
+        if (pool->given && pool->pinned)
+            torc_buffer_unregister(piece->index);
+        else if (pool->given)
+            continue;
+        else if (pool->pinned)
             torci_region_give(arena, piece);
         else
             torci_arena_unmap(arena, piece->memory, piece->size_bytes);
@@ -90,10 +95,24 @@ static int take_unpinned(struct torci_region_piece *piece, size_t size_bytes)
     return piece->memory ? 0 : -ENOMEM;
 }
 
+/* From FIRST bytes into what the caller gave. */
+static int take_given(struct torc_buffer_pool *pool, bool pinned, size_t first, size_t size_bytes,
+                      struct torci_region_piece *piece)
+{
+    char *memory = pool->given + first;
+    int index = pinned ? torc_buffer_register(memory, size_bytes) : -1;
+    if (pinned && index < 0)
+        return index;
+    *piece =
+        (struct torci_region_piece){.memory = memory, .size_bytes = size_bytes, .index = index};
+    return 0;
+}
+
 /* Memory for the buffers, in pieces that end where a buffer ends. On error none is held. */
 static int take_pieces(struct torc_buffer_pool *pool, bool pinned)
 {
     size_t piece_max = pinned ? TORCI_REGION_BYTES_MAX : pool->memory_bytes;
+    size_t taken_bytes = 0;
     pool->pinned = pinned;
     for (uint32_t first = 0, next; first < pool->buffer_count; first = next) {
         size_t bytes = 0;
@@ -105,13 +124,15 @@ static int take_pieces(struct torc_buffer_pool *pool, bool pinned)
         struct torci_region_piece *piece = &pool->pieces[pool->piece_count];
         int err = -EINVAL;
         if (pool->piece_count < TORC_BUFFER_REGIONS_MAX)
-            err = pinned ? torci_region_take(torci_shard_this()->arena, bytes, piece)
-                         : take_unpinned(piece, bytes);
+            err = pool->given ? take_given(pool, pinned, taken_bytes, bytes, piece)
+                  : pinned    ? torci_region_take(torci_shard_this()->arena, bytes, piece)
+                              : take_unpinned(piece, bytes);
         if (err) {
             give_pieces(pool);
             return err;
         }
         pool->piece_count++;
+        taken_bytes += bytes;
         char *at = piece->memory;
         for (uint32_t i = first; i < next; at += pool->buffers[i++].size_bytes) {
             pool->buffers[i].data = at;
@@ -152,9 +173,11 @@ int torc_buffer_pool_init(struct torc_buffer_pool *pool,
     const struct torci_host *host = torci_this->host;
     uint32_t counts[TORC_BUFFER_CLASSES_MAX] = {0};
     memset(pool, 0, sizeof *pool);
-    int err = plan(pool, options, counts);
+    int err =
+        (uintptr_t)options->memory % TORC_BUFFER_ALIGNMENT ? -EINVAL : plan(pool, options, counts);
     if (err)
         return err;
+    pool->given = (char *)options->memory;
     pool->owner = torci_this;
     pool->pieces = (struct torci_region_piece *)host->alloc(
         host->context, TORC_BUFFER_REGIONS_MAX * sizeof *pool->pieces);

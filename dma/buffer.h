@@ -50,6 +50,9 @@ struct torc_buffer_pool_options {
     /* … or classes; the first with a count of 0 ends them. */
     struct torc_buffer_class classes[TORC_BUFFER_CLASSES_MAX];
     enum torc_buffer_pinning pinning;
+    /* For who must choose where buffers lie: the caller's own memory, aligned and large enough for all of them, mapped
+     * until deinit. Default: the shard's arena. */
+    void *memory;
 };
 
 struct torc_buffer_pool;
@@ -70,6 +73,7 @@ struct torc_buffer {
 struct torc_buffer_pool {
     struct torc_buffer *buffers;
     struct torci_region_piece *pieces; /* of memory */
+    char *given;                       /* the caller's memory; NULL: the arena's */
     size_t memory_bytes;
     uint32_t buffer_count, taken;
     uint8_t class_count, piece_count;
@@ -83,7 +87,8 @@ struct torc_buffer_pool {
 };
 
 /* Takes the pool's memory from the arena, pinned. May take a moment: pinning touches every page.
- * -EINVAL: no size, sizes that are not ascending multiples of the alignment, more than TORC_BUFFER_REGIONS_MAX GiB;
+ * -EINVAL: no size, sizes that are not ascending multiples of the alignment, more than TORC_BUFFER_REGIONS_MAX GiB,
+ * unaligned memory;
  * -ENOMEM: no memory, or RLIMIT_MEMLOCK is too small (one line says by how much); -ENOSPC: the ring has no slot left
  * for a registration. On error nothing is held. */
 int torc_buffer_pool_init(struct torc_buffer_pool *pool,

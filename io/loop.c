@@ -109,10 +109,11 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
     }
     if (wanted > 1 && io->internal_ops && timeout_ns > BATCH_SLEEP_NS)
         timeout_ns = BATCH_SLEEP_NS;
+    /* our own side first: what completions of this very turn have sent, what we have sent to ourselves */
+    if ((io->outside.busy || is_marked(io)) && !io->outside.may_sleep(io))
+        return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
     bool wakeable = io->wake.event_fd >= 0;
     if (wakeable) {
-        if (is_marked(io) && !io->outside.may_sleep(io))
-            return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         /* pairs with torci_io_wake */
         (void)__atomic_exchange_n(&io->wake.parked, 1, __ATOMIC_SEQ_CST);
         if (something_came(io) || is_marked(io)) {

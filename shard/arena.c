@@ -170,18 +170,39 @@ static char *unit_at(const struct torci_zone *zone, uint32_t unit)
     return zone->base + ((size_t)unit << TORCI_ARENA_UNIT_SHIFT);
 }
 
+static void show(const struct torci_arena *arena)
+{
+    struct torci_counters *counters = arena->counters;
+    if (!counters)
+        return;
+    torci_gauge_set(&counters->arena_free, arena->size_bytes - arena->used_total_bytes);
+    torci_gauge_set(&counters->arena_stacks, arena->used_bytes[TORC_ARENA_STACKS]);
+    torci_gauge_set(&counters->arena_buffers, arena->used_bytes[TORC_ARENA_DMA]);
+    torci_gauge_set(&counters->arena_lanes, arena->used_bytes[TORC_ARENA_LANES]);
+    torci_gauge_set(&counters->arena_small, arena->used_bytes[TORC_ARENA_SLABS]);
+}
+
+void torci_arena_watch(struct torci_arena *arena, struct torci_counters *counters)
+{
+    arena->counters = counters;
+    torci_gauge_set(&counters->arena_bytes, arena->size_bytes);
+    show(arena);
+}
+
 static void account(struct torci_arena *arena, enum torc_arena_use use, uint64_t bytes)
 {
     arena->used_bytes[use] += bytes;
     arena->used_total_bytes += bytes;
     if (arena->used_total_bytes > arena->high_water_bytes)
         arena->high_water_bytes = arena->used_total_bytes;
+    show(arena);
 }
 
 static void discount(struct torci_arena *arena, enum torc_arena_use use, uint64_t bytes)
 {
     arena->used_bytes[use] -= bytes;
     arena->used_total_bytes -= bytes;
+    show(arena);
 }
 
 void *torci_arena_map(struct torci_arena *arena, enum torc_arena_use use, size_t size_bytes)

@@ -19,6 +19,7 @@
 #ifndef TORC_SHARD_ARENA_INTERNAL_H
 #define TORC_SHARD_ARENA_INTERNAL_H
 
+#include "core/counters_internal.h"
 #include "core/list.h"
 #include "io/config.h"
 #include "io/kernel_internal.h"
@@ -73,6 +74,7 @@ struct torci_arena {
     uint64_t lost_bytes;       /* that the kernel would not let us use again */
     struct torci_link regions; /* registered with the ring, in dma_region.c */
     uint64_t pinned_bytes;
+    struct torci_counters *counters; /* NULL: nobody watches */
 };
 
 struct torci_arena_options {
@@ -120,6 +122,9 @@ size_t torci_arena_mapped_bytes(const struct torci_arena *arena, const void *mem
 
 /* Points map, unmap and guard of an executor's copy of the host to the arena. */
 void torci_arena_host(struct torci_arena *arena, struct torci_host *host);
+
+/* Keeps the gauges in COUNTERS, which outlives the arena, from now on. */
+void torci_arena_watch(struct torci_arena *arena, struct torci_counters *counters);
 
 /* The shard whose arena ADDRESS lies in; count or more if it lies in none. */
 static inline uint64_t torci_arena_shard_of(const struct torci_arena_set *set, const void *address)

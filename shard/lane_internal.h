@@ -21,6 +21,7 @@ struct torci_lane {
     _Alignas(TORCI_LANE_LINE) uint64_t tail; /* atomic: slots published */
     _Alignas(TORCI_LANE_LINE) uint64_t head; /* atomic: slots read */
     uint32_t waiting; /* atomic: the writer waits for room; the reader that clears it tells it so */
+    uint32_t stuck;   /* atomic: the reader can't take what is first */
     _Alignas(TORCI_LANE_LINE) char slots[];
 };
 _Static_assert(sizeof(struct torci_lane) == 2 * TORCI_LANE_LINE, "one line for each side");

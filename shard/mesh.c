@@ -162,7 +162,7 @@ void torci_mesh_flush(struct torci_shard *self, uint32_t to)
     flush_peer(self, &self->mesh.peers[to]);
 }
 
-static void flush_dirty(struct torci_shard *self)
+void torci_mesh_flush_all(struct torci_shard *self)
 {
     for (struct torci_peer *peer; (peer = self->mesh.dirty);) {
         self->mesh.dirty = peer->next_dirty;
@@ -214,6 +214,12 @@ int torci_mesh_try_send(struct torci_shard *self, uint32_t to, const struct torc
                : -EAGAIN;
 }
 
+static bool is_stuck(const struct torci_lane_writer *writer)
+{
+    /* pairs with set_stuck: if it is too early to see that, the wake-up that comes after it is not */
+    return __atomic_load_n(&writer->lane->stuck, __ATOMIC_ACQUIRE);
+}
+
 int torci_mesh_send(struct torci_shard *self, uint32_t to, const struct torci_message *message)
 {
     struct torci_peer *peer = &self->mesh.peers[to];
@@ -222,6 +228,8 @@ int torci_mesh_send(struct torci_shard *self, uint32_t to, const struct torci_me
         return err;
     torci_count(&counters_of(self)->message_waits);
     do {
+        if (is_stuck(&peer->to[TORCI_LANE_WORK]) && torci_calls_is_serving(self))
+            return -EAGAIN;
         struct torci_wait wait;
         torci_wait_init(&wait);
         torci_list_push_back(&peer->room_waiters, &wait.link);
@@ -250,11 +258,14 @@ static void room_came(struct torci_shard *self, struct torci_peer *peer)
         struct torci_note *note = TORC_CONTAINER_OF(first, struct torci_note, link);
         /* Out of our hands before it is sent: what it says may be that its memory can go. */
         note->queued = false;
+        void (*gone)(struct torci_shard *, struct torci_note *) = note->gone;
         if (!lane_send(self, peer, TORCI_LANE_CONTROL, &note->message)) {
             note->queued = true;
             torci_list_push_front(&peer->notes, first);
             break;
         }
+        if (gone)
+            gone(self, note);
     }
     torci_wait_wake_all(&peer->room_waiters, 0);
 }
@@ -300,10 +311,40 @@ static void tell_of_room(struct torci_shard *self, struct torci_peer *peer,
         signal_peer(self, peer, TORCI_BIT_ROOM);
 }
 
+/* For those of the sender's tasks that must not wait as long as this may take. */
+static void set_stuck(struct torci_shard *self, struct torci_peer *peer, bool stuck)
+{
+    uint32_t *at = &peer->from[TORCI_LANE_WORK].lane->stuck;
+    if (TORC_LIKELY(__atomic_load_n(at, __ATOMIC_RELAXED) == stuck)) /* ours alone */
+        return;
+    __atomic_store_n(at, stuck, __ATOMIC_RELEASE); /* pairs with is_stuck */
+    if (stuck)
+        signal_peer(self, peer, TORCI_BIT_ROOM);
+}
+
+struct torci_message *torci_mesh_unread(struct torci_peer *peer, uint64_t index)
+{
+    struct torci_lane_reader *reader = &peer->from[TORCI_LANE_WORK];
+    /* ACQUIRE pairs with torci_lane_writer_publish */
+    uint64_t tail = __atomic_load_n(&reader->lane->tail, __ATOMIC_ACQUIRE);
+    if (index >= tail - reader->next)
+        return NULL;
+    return (struct torci_message *)torci_lane_slot(reader->lane, reader->next + index,
+                                                   reader->count, reader->slot_bytes);
+}
+
 static bool lane_has(const struct torci_lane_reader *reader)
 {
     /* ACQUIRE pairs with torci_lane_writer_publish; in unwatch the fence before it is what counts */
     return __atomic_load_n(&reader->lane->tail, __ATOMIC_ACQUIRE) != reader->next;
+}
+
+bool torci_mesh_has_work(const struct torci_shard *self)
+{
+    for (uint32_t id = 0; id < self->set->count; id++)
+        if (lane_has(&self->mesh.peers[id].from[TORCI_LANE_WORK]))
+            return true;
+    return false;
 }
 
 /* From now on the sender tells. False: it has published meanwhile, and did not. */
@@ -341,6 +382,8 @@ static void take_lane(struct torci_shard *self, struct torci_peer *peer, enum to
     } else if (!stalled && ++peer->empty_looks[kind] == EMPTY_LOOKS_MAX) {
         (void)unwatch(self, peer, kind);
     }
+    if (kind == TORCI_LANE_WORK)
+        set_stuck(self, peer, stalled);
     if (TORC_UNLIKELY(stalled)) {
         TORC_ASSERT(kind == TORCI_LANE_WORK);
         /* The bit says that we watch; a stalled lane must not keep us awake. */
@@ -420,7 +463,7 @@ static void mesh_turn(struct torci_io *io)
         torci_returns_flush(self);
     if (!torci_list_is_empty(&mesh->chores))
         do_chores(self);
-    flush_dirty(self);
+    torci_mesh_flush_all(self);
     io->outside.busy = mesh->stalled || !torci_list_is_empty(&mesh->chores);
 }
 
@@ -440,6 +483,8 @@ static bool mesh_came(struct torci_io *io)
 static bool mesh_may_sleep(struct torci_io *io)
 {
     struct torci_shard *self = TORC_CONTAINER_OF(io, struct torci_shard, io);
+    if (self->mesh.dirty || !torci_list_is_empty(&self->mesh.chores))
+        return false;
     FOR_EACH_BIT(&self->mesh, index)
     {
         uint32_t from = index / TORCI_BITS, bit = index % TORCI_BITS;

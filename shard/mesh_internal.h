@@ -72,6 +72,8 @@ _Static_assert(sizeof(struct torci_message) == TORCI_MESSAGE_BYTES, "a slot");
 struct torci_note {
     struct torci_link link;
     bool queued; /* until it has gone out the memory must stay */
+    /* Told when a note that was queued has gone out, and is free; NULL: nobody. */
+    void (*gone)(struct torci_shard *self, struct torci_note *note);
     struct torci_message message;
 };
 
@@ -126,7 +128,8 @@ void torci_mesh_destroy(struct torci_shard *shard);
 /* Sends work to shard TO. -EAGAIN: the lane is full. */
 int torci_mesh_try_send(struct torci_shard *self, uint32_t to,
                         const struct torci_message *message) TORC_MUST_CHECK;
-/* The same, but the running task waits for room. -ECANCELED, -ETIMEDOUT: nothing was sent. */
+/* The same, but the running task waits for room. -ECANCELED, -ETIMEDOUT: nothing was sent. -EAGAIN: nor was it, since
+ * the lane is stuck and the task runs for another shard: see shard/serve.c. */
 int torci_mesh_send(struct torci_shard *self, uint32_t to,
                     const struct torci_message *message) TORC_MUST_CHECK;
 /* Sends NOTE's message as control. Never blocks, never fails; when NOTE is left queued it stays the mesh's until it is
@@ -134,6 +137,13 @@ int torci_mesh_send(struct torci_shard *self, uint32_t to,
 void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note *note);
 /* Publishes what has been sent to TO at once, for whoever can't wait for the end of the turn. */
 void torci_mesh_flush(struct torci_shard *self, uint32_t to);
+void torci_mesh_flush_all(struct torci_shard *self);
+/* Work that was published for us has not been taken. */
+bool torci_mesh_has_work(const struct torci_shard *self);
+
+/* The work of PEER that is published and not taken, the oldest first: the receiver may change it there. NULL: there are
+ * no more than INDEX. */
+struct torci_message *torci_mesh_unread(struct torci_peer *peer, uint64_t index);
 
 /* Has CHORE done at the end of this turn, if it is not to be done anyway. */
 void torci_mesh_chore(struct torci_shard *self, struct torci_chore *chore);

@@ -24,11 +24,13 @@ struct machine {
     struct fault_kernel fault; /* first: it is the kernel's context */
     struct torci_topology_source source;
     struct torci_cpus allowed;
-    int running_on;        /* negative: the kernel does not say */
-    int affinity_errno;    /* positive: asking for the allowed CPUs fails */
-    const char *device;    /* the path of a block device that is not there … */
-    unsigned device_minor; /* … 259:this */
-    char root[64];         /* "": no directory was made */
+    int running_on;         /* negative: the kernel does not say */
+    int affinity_errno;     /* positive: asking for the allowed CPUs fails */
+    const char *device;     /* the path of a block device that is not there … */
+    unsigned device_minor;  /* … 259:this */
+    const char *btrfs_file; /* a file whose file system has no device number … */
+    uint64_t mount_id;      /* … and is mounted as this */
+    char root[64];          /* "": no directory was made */
 };
 
 static inline long machine_call(void *context, long number, const long arguments[6])
@@ -44,13 +46,15 @@ static inline long machine_call(void *context, long number, const long arguments
         *(unsigned *)(uintptr_t)arguments[0] = (unsigned)machine->running_on;
         return machine->running_on < 0 ? -ENOSYS : 0;
     }
-    if (number == SYS_statx && machine->device &&
-        !strcmp((const char *)(uintptr_t)arguments[1], machine->device)) {
-        struct statx *statx = (struct statx *)(uintptr_t)arguments[4];
-        memset(statx, 0, sizeof(*statx));
-        statx->stx_mode = S_IFBLK;
-        statx->stx_rdev_major = 259;
-        statx->stx_rdev_minor = machine->device_minor;
+    const char *path = number == SYS_statx ? (const char *)(uintptr_t)arguments[1] : "";
+    struct statx *statx = (struct statx *)(uintptr_t)arguments[4];
+    if (machine->device && !strcmp(path, machine->device)) {
+        *statx = (struct statx){
+            .stx_mode = S_IFBLK, .stx_rdev_major = 259, .stx_rdev_minor = machine->device_minor};
+        return 0;
+    }
+    if (machine->btrfs_file && !strcmp(path, machine->btrfs_file)) {
+        *statx = (struct statx){.stx_mode = S_IFREG, .stx_mnt_id = machine->mount_id};
         return 0;
     }
     return fault_call(context, number, arguments);
@@ -67,6 +71,7 @@ static inline void machine_init(struct machine *machine)
 {
     memset(machine, 0, sizeof(*machine));
     fault_kernel_init(&machine->fault);
+    machine->fault.hears_crowd = true;
     machine->fault.kernel.call = machine_call;
     machine->source.kernel = &machine->fault.kernel;
     machine->source.root = "/nonexistent";

@@ -73,6 +73,41 @@ TEST(dma_buffer, a_pool_lends_distinct_aligned_registered_buffers)
     in_torc(fixed_size);
 }
 
+static int given_memory(void *arg)
+{
+    enum { COUNT = 5 };
+    char *memory = aligned_alloc(PAGE, (size_t)COUNT * PAGE);
+    (void)arg;
+    CHECK(memory != NULL);
+    struct torc_buffer_pool_options options = {.classes = {{.buffer_bytes = PAGE, .count = COUNT}},
+                                               .memory = memory};
+    for (int pinned = 0; pinned < 2; pinned++) {
+        struct torc_buffer *buffers[COUNT];
+        options.pinning = pinned ? TORC_PIN_REQUIRED : TORC_PIN_NEVER;
+        CHECK_EQ(torc_buffer_pool_init(&pool, &options), 0);
+        CHECK_EQ(torc_buffer_pool_is_pinned(&pool), pinned);
+        for (int i = 0; i < COUNT; i++) {
+            CHECK_EQ(torc_buffer_try_get(&pool, PAGE, &buffers[i]), 0);
+            CHECK((char *)buffers[i]->data == memory + (size_t)i * PAGE);
+            CHECK_EQ(buffers[i]->index >= 0, pinned);
+        }
+        memset(memory, pinned, (size_t)COUNT * PAGE);
+        for (int i = 0; i < COUNT; i++)
+            torc_buffer_put(buffers[i]);
+        torc_buffer_pool_deinit(&pool);
+        for (size_t i = 0; i < (size_t)COUNT * PAGE; i++) /* still the caller's, and as it was */
+            CHECK_EQ(memory[i], pinned);
+    }
+    options.memory = memory + 512;
+    CHECK_EQ(torc_buffer_pool_init(&pool, &options), -EINVAL);
+    free(memory);
+    return 0;
+}
+TEST(dma_buffer, a_pool_can_lie_in_the_callers_memory)
+{
+    in_torc(given_memory);
+}
+
 static int classes(void *arg)
 {
     struct torc_buffer *small[2], *large, *none;
@@ -337,7 +372,7 @@ TEST(dma_buffer, too_little_lockable_memory_fails_or_is_reported)
     struct fault_kernel fault;
     fault_kernel_init(&fault);
     limit_locked_memory(8 << 20);
-    CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, unpinnable, NULL), 0);
+    CHECK_EQ(run_alone(&(struct torc_config){.kernel = &fault.kernel}, unpinnable, NULL), 0);
     CHECK(fault_kernel_said(&fault, "stays unpinned"));
     CHECK(fault_kernel_said(&fault, "ulimit -l"));
     fault_kernel_check_clean(&fault);
@@ -412,7 +447,7 @@ TEST(dma_buffer, any_call_may_fail)
         fault_kernel_init(&fault);
         fault.fail_kinds = FAULT_ALLOC | FAULT_MAP | FAULT_REGISTER;
         fault.fail_nth = n;
-        int err = run_shard(&(struct torc_config){.kernel = &fault.kernel}, use, NULL);
+        int err = run_alone(&(struct torc_config){.kernel = &fault.kernel}, use, NULL);
         fault_kernel_check_clean(&fault);
         if (!fault.failed) {
             CHECK_EQ(err, 0);

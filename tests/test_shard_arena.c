@@ -137,6 +137,11 @@ TEST(arena, what_is_given_back_is_used_before_anything_new)
     CHECK_EQ(arena->sparse.frontier, frontier + 2);
     CHECK_EQ(arena->used_bytes[TORC_ARENA_STACKS], 18 * UNIT);
     CHECK_EQ(arena->high_water_bytes, 18 * UNIT);
+    static struct torci_counters counters;
+    torci_arena_watch(arena, &counters);
+    torci_arena_unmap(arena, first, 4 * UNIT);
+    CHECK_EQ(counters.arena_stacks, 14 * UNIT);
+    CHECK_EQ(counters.arena_bytes - counters.arena_free, 14 * UNIT);
     drop_set(set);
 }
 

@@ -4,7 +4,8 @@
  */
 #include "shard/near_internal.h"
 
-#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "shard/placement_internal.h"
 #include "tests/shard_machine.h"
@@ -70,29 +71,45 @@ TEST(shard_near, disk_and_partition_by_path_and_by_name)
 
 TEST(shard_near, file_is_where_its_disk_is)
 {
-    struct statx statx;
-    char link[64];
+    struct stat st;
+    char link[64], file[128];
     begin();
     put_nvme();
     machine_put(&machine, "/file", "x");
-    char file[128];
     snprintf(file, sizeof(file), "%s/file", machine.root);
-    CHECK_EQ(torci_kernel_linux.call(
-                 NULL, SYS_statx,
-                 (const long[6]){AT_FDCWD, (long)file, 0, STATX_TYPE | STATX_MNT_ID, (long)&statx}),
-             0);
-    if (statx.stx_dev_major) {
-        snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", statx.stx_dev_major,
-                 statx.stx_dev_minor);
-        machine_link(&machine, link, "../../class/block/nvme0n1");
-    } else { /* as on btrfs: the mount says which disk it is */
-        machine_put(&machine, "/proc/self/mountinfo",
-                    "1 0 0:1 / / rw - x /dev/other rw\n%llu 1 0:33 / /tmp rw shared:7 - btrfs "
-                    "/dev/nvme0n1 rw,subvol=/\n",
-                    (unsigned long long)statx.stx_mnt_id);
-        machine.device = "/dev/nvme0n1";
-    }
-    CHECK_STR(near(file), "8-15");
+    CHECK_EQ(stat(file, &st), 0);
+    if (!major(st.st_dev))
+        machine.btrfs_file = file; /* such ones are tested below */
+    snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_dev), minor(st.st_dev));
+    machine_link(&machine, link, "../../class/block/nvme0n1");
+    CHECK_STR(near(file), major(st.st_dev) ? "8-15" : "");
+    machine_deinit(&machine);
+}
+
+TEST(shard_near, file_system_without_a_device_number_is_where_it_is_mounted_from)
+{
+    static const char MOUNTS[] = "7 1 0:33 / /other rw shared:7 - btrfs /dev/other rw,subvol=/\n"
+                                 "8 1 0:34 / /data rw shared:7 - btrfs /dev/nvme0n1 rw,subvol=/\n"
+                                 "9 1 0:35 / /run rw - tmpfs tmpfs rw\n"
+                                 "88 1 0:36 / /torn rw shared:7";
+    begin();
+    put_nvme();
+    machine.device = "/dev/nvme0n1";
+    machine.btrfs_file = "/data/file";
+    machine.mount_id = 8;
+    CHECK_STR(near("/data/file"), ""); /* no table of mounts */
+    machine_put(&machine, "/proc/self/mountinfo", "%s", MOUNTS);
+    CHECK_STR(near("/data/file"), "8-15");
+    machine.mount_id = 9; /* from no disk */
+    CHECK_STR(near("/data/file"), "");
+    machine.mount_id = 88;
+    CHECK_STR(near("/data/file"), "");
+    machine.mount_id = 10;
+    CHECK_STR(near("/data/file"), "");
+    machine.fault.fail_kinds = FAULT_ALLOC;
+    machine.fault.fail_nth = 0;
+    machine.mount_id = 8;
+    CHECK_STR(near("/data/file"), "");
     machine_deinit(&machine);
 }
 
@@ -133,6 +150,15 @@ TEST(shard_near, node_number_serves_where_there_is_no_list)
     machine_link(&machine, "/sys/class/block/vda",
                  "../../devices/platform/ACPI0/virtio2/block/vda");
     CHECK_STR(near("vda"), "8-15");
+    machine_put(&machine, "/sys/devices/platform/ACPI0/numa_node", "0\n");
+    machine_put(&machine, "/sys/devices/system/node/node0/cpulist", "0-7\n");
+    CHECK_STR(near("vda"), "0-7");
+    /* what knows nothing is passed by on the way up */
+    machine_put(&machine, "/sys/devices/platform/ACPI0/virtio2/local_cpulist", "\n");
+    machine_put(&machine, "/sys/devices/platform/ACPI0/virtio2/numa_node", "-1\n");
+    CHECK_STR(near("vda"), "0-7");
+    machine_put(&machine, "/sys/devices/platform/ACPI0/virtio2/numa_node", "7\n");
+    CHECK_STR(near("vda"), "0-7");
     machine_deinit(&machine);
 }
 
@@ -170,6 +196,10 @@ TEST(shard_near, nvme_with_several_paths_is_where_its_controllers_are)
     machine_link(&machine, path, "../../../pci0000:00/0000:00:01.0/0000:41:00.0/nvme/nvme0");
     snprintf(path, sizeof(path), "%snvme1", SUBSYSTEM);
     machine_link(&machine, path, "../../../pci0000:00/0000:00:01.0/0000:42:00.0/nvme/nvme1");
+    /* another name space of the subsystem is none of its controllers */
+    put_pci("0000:43:00.0", "12-15", "nvme/nvme2/nvme0c2n2");
+    snprintf(path, sizeof(path), "%snvme0n2", SUBSYSTEM);
+    machine_link(&machine, path, "../../../pci0000:00/0000:00:01.0/0000:43:00.0/nvme/nvme2");
     machine_link(&machine, "/sys/class/block/nvme0n1",
                  "../../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1");
     CHECK_STR(near("nvme0n1"), "0-3,8-11");

@@ -5,7 +5,10 @@
  */
 #include "shard/placement.h"
 
+#include <sched.h>
+
 #include "shard/placement_internal.h"
+#include "shard/run.h"
 #include "tests/shard_machine.h"
 
 static struct machine machine;
@@ -166,6 +169,15 @@ TEST(shard_placement, desktop_with_siblings)
     check(TORC_PLACE_PACK, 4, "0-3");
     check(TORC_PLACE_CORES, 0, "0-7");
     check(TORC_PLACE_CORES, 3, "0-2");
+    done();
+}
+
+TEST(shard_placement, four_threads_a_core_are_taken_in_turn)
+{
+    on("core:2 pu:4", "0-7");
+    check(TORC_PLACE_ALL, 3, "0,1,4");
+    check(TORC_PLACE_ALL, 5, "0-2,4,5");
+    check(TORC_PLACE_CORES, 0, "0,4");
     done();
 }
 
@@ -383,8 +395,12 @@ TEST(shard_placement, container_begins_where_it_runs_because_others_have_the_fir
     placed((struct torc_config){.placement = TORC_PLACE_SPREAD}, "0,41");
     machine.running_on = 47; /* the last one of its cache */
     placed((struct torc_config){0}, "40,47");
+    on(EPYC_NPS4, "0-255"); /* its cache, its node, its package, and only then the other one */
+    put_quota("2000000 100000\n");
+    machine.running_on = 50;
+    placed((struct torc_config){0}, "0-3,48-63");
     machine.running_on = 1000; /* not a CPU that anybody knows */
-    placed((struct torc_config){0}, "0,1");
+    placed((struct torc_config){0}, "0-19");
     done();
 }
 
@@ -541,6 +557,7 @@ TEST(shard_placement, too_many_shards_are_refused)
             "torc: 1025 shards are too many: 1024 is the most");
     refused((struct torc_config){.cpus = "0-1024"}, -EINVAL,
             "torc: the CPU list \"0-1024\" names 1025 CPUs: 1024 shards are the most");
+    placed((struct torc_config){.cpus = "100-1123"}, "100-1123");
     check(TORC_PLACE_ALL, 0, "0-1023"); /* of 1,200 CPUs */
     done();
 }
@@ -605,6 +622,17 @@ TEST(shard_placement, one_shard_without_a_wish_asks_nobody)
     done();
 }
 
+TEST(shard_placement, no_shard_is_put_on_a_machine_of_the_environment)
+{
+    setenv("HWLOC_SYNTHETIC", EPYC, 1);
+    on(NULL, "0,5");
+    struct torc_config config = {.placement = TORC_PLACE_CORES};
+    CHECK_EQ(torci_place(&machine.fault.kernel, &config, &seats, &count), 0);
+    seats_are("0,5"); /* not one for each of its cores */
+    CHECK(seats[0].node < 0);
+    done();
+}
+
 TEST(shard_placement, this_machine_has_a_seat_for_each_allowed_cpu)
 {
     struct torci_cpus allowed;
@@ -620,17 +648,49 @@ TEST(shard_placement, this_machine_has_a_seat_for_each_allowed_cpu)
     done();
 }
 
+/* Of the real machine: the allowed CPUs from the last to the first. */
+static int from_the_end(const struct torc_topology *topology, unsigned wanted, int *cpus, void *arg)
+{
+    unsigned n = 0;
+    for (uint32_t i = topology->cpu_count; i-- > 0 && n < wanted;)
+        if (topology->cpus[i].is_allowed)
+            cpus[n++] = (int)topology->cpus[i].cpu;
+    *(int *)arg = cpus[0];
+    return (int)n;
+}
+
+static int compare_cpu(void *first)
+{
+    uint32_t self = torc_shard_id();
+    if (sched_getcpu() != (int)torc_shard_cpu(self))
+        return -EXDEV;
+    return self || torc_shard_cpu(0) == *(unsigned *)first ? 0 : -EDOM;
+}
+
+TEST(shard_placement, shards_run_where_they_are_placed)
+{
+    int first = -1;
+    struct torc_config config = {.place = from_the_end, .place_arg = &first, .shards = 3};
+    CHECK_EQ(torc_run(&config, compare_cpu, &first), 0);
+    CHECK(first >= 0);
+    config = (struct torc_config){.cpus = "8191", .shards = 2};
+    CHECK_EQ(torc_run(&config, compare_cpu, &first), -EINVAL);
+}
+
 TEST(shard_placement, programs_can_ask_beforehand)
 {
     const struct torc_topology *topology;
     int cpus[4] = {-1, -1, -1, -1};
     char note[TORC_PLACE_NOTE_BYTES];
     setenv("HWLOC_SYNTHETIC", EPYC, 1);
+    unsetenv("TORC_SHARDS");
     CHECK_EQ(torc_topology_load(&topology), 0);
     struct torc_config config = {.shards = 3, .placement = TORC_PLACE_SPREAD};
     CHECK_EQ(torc_topology_place(topology, &config, cpus, 2, note), 3);
     CHECK(cpus[0] == 0 && cpus[1] == 8 && cpus[2] == -1);
     CHECK_STR(note, "");
+    CHECK_EQ(torc_topology_place(topology, &config, cpus, 4, note), 3);
+    CHECK(cpus[2] == 64 && cpus[3] == -1);
     CHECK_EQ(torc_topology_place(topology, NULL, cpus, 4, NULL), 256);
     CHECK(cpus[2] == 2 && cpus[3] == 3);
     config = (struct torc_config){.shards = 300, .cpus = "7"};

@@ -409,6 +409,11 @@ TEST(shard_quota, older_groups_have_two_files)
     machine_put(&machine, "/sys/fs/cgroup/cpu,cpuacct/x/y/cpu.cfs_period_us", "100000\n");
     CHECK_EQ(quota(), 3000);
     machine_init(&machine);
+    machine_put(&machine, "/proc/self/cgroup", "4:cpuacct,cpu:/x\n");
+    machine_put(&machine, "/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "700000\n");
+    machine_put(&machine, "/sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "200000\n");
+    CHECK_EQ(quota(), 3500);
+    machine_init(&machine);
     machine_put(&machine, "/proc/self/cgroup", "4:cpuset:/x\n");
     machine_put(&machine, "/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "300000\n");
     machine_put(&machine, "/sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "100000\n");

@@ -53,6 +53,7 @@ struct bench_engine {
     struct bench_files files;
     struct torc_buffer_pool buffers;
     bool has_buffers;
+    struct bench_memory memory; /* that they lie in, if not in the arena */
     uint32_t sync_flags;
     uint32_t loops_left;
     int error;
@@ -416,21 +417,20 @@ static int fail_memory(const struct bench_job *job)
     return -ENOMEM;
 }
 
-/* All of a copy's memory, where its numa_mem_policy says. */
 static int set_up(struct bench_engine *e)
 {
     const struct bench_instance *in = e->instance;
-    struct bench_memory_policy policy;
-    int err = bench_memory_begin(&policy, in);
+    int err = bench_memory_map(&e->memory, in, bench_buffers_bytes(e->job));
     if (err)
         return err;
-    err = bench_buffers_init(&e->buffers, e->job);
-    e->has_buffers = !err;
-    if (!err && (bench_offsets_init(&e->offsets, e->job, in->spans, in->file_count, in->seed) ||
-                 init_slots(e)))
-        err = fail_memory(e->job);
-    bench_memory_end(&policy);
-    return err;
+    err = bench_buffers_init(&e->buffers, e->job, e->memory.start);
+    if (err)
+        return err;
+    e->has_buffers = true;
+    if (bench_offsets_init(&e->offsets, e->job, in->spans, in->file_count, in->seed) ||
+        init_slots(e))
+        return fail_memory(e->job);
+    return 0;
 }
 
 static void tear_down(struct bench_engine *e)
@@ -440,6 +440,7 @@ static void tear_down(struct bench_engine *e)
             torc_buffer_put(e->slots[i].buffer);
     if (e->has_buffers)
         torc_buffer_pool_deinit(&e->buffers);
+    bench_memory_unmap(&e->memory);
     bench_offsets_deinit(&e->offsets);
     free(e->slots);
     free(e->free);

@@ -110,17 +110,27 @@ static void fill_random(uint64_t *words, uint64_t count, uint64_t *random)
         words[i] = bench_random(random);
 }
 
-int bench_buffers_init(struct torc_buffer_pool *pool, const struct bench_job *job)
+static size_t buffer_bytes(const struct bench_job *job)
 {
     uint64_t largest = 0;
     for (int d = 0; d < BENCH_DIRECTIONS; d++)
         if (job->does[d] && job->block_bytes[d] > largest)
             largest = job->block_bytes[d];
-    size_t bytes =
-        (largest + TORC_BUFFER_ALIGNMENT - 1) / TORC_BUFFER_ALIGNMENT * TORC_BUFFER_ALIGNMENT;
+    return (largest + TORC_BUFFER_ALIGNMENT - 1) / TORC_BUFFER_ALIGNMENT * TORC_BUFFER_ALIGNMENT;
+}
+
+size_t bench_buffers_bytes(const struct bench_job *job)
+{
+    return buffer_bytes(job) * job->depth;
+}
+
+int bench_buffers_init(struct torc_buffer_pool *pool, const struct bench_job *job, void *memory)
+{
+    size_t bytes = buffer_bytes(job);
     struct torc_buffer_pool_options options = {
         .classes = {{.buffer_bytes = bytes, .count = job->depth}},
         .pinning = job->fixed_buffers ? TORC_PIN_REQUIRED : TORC_PIN_NEVER,
+        .memory = memory,
     };
     int err = torc_buffer_pool_init(pool, &options);
     if (err == -EINVAL)

@@ -18,8 +18,10 @@ struct bench_files {
 int bench_files_open(struct bench_files *files, const struct bench_instance *instance);
 void bench_files_close(struct bench_files *files);
 
-/* For a pool with a buffer for each I/O in flight, pinned with fixedbufs=1. */
-int bench_buffers_init(struct torc_buffer_pool *pool, const struct bench_job *job);
+/* What the buffers of a copy take, one for each I/O in flight. */
+size_t bench_buffers_bytes(const struct bench_job *job);
+/* A pool of them, pinned with fixedbufs=1, in MEMORY or, if that is NULL, in the shard's arena. */
+int bench_buffers_init(struct torc_buffer_pool *pool, const struct bench_job *job, void *memory);
 /* First contents, from the state RANDOM. Touches all of it, so that the first I/O does not pay for page faults. */
 void bench_buffers_fill(const struct bench_job *job, struct torc_buffer *buffer, uint64_t *random);
 /* New contents for a write, as the job's buffer options say. The buffer may be used up to the next multiple of 8. */

@@ -5,6 +5,7 @@
 #include <linux/mempolicy.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,35 +19,43 @@ static const int MODES[] = {
     [BENCH_MEMORY_INTERLEAVE] = MPOL_INTERLEAVE,
 };
 
-static int set_policy(int mode, const uint64_t *nodes)
+static int set_policy(const struct bench_memory *memory, const struct bench_instance *in)
 {
-    bool bare = mode == MPOL_DEFAULT || mode == MPOL_LOCAL;
-    return syscall(SYS_set_mempolicy, mode, bare ? NULL : nodes, bare ? 0 : NODE_BITS) ? -errno : 0;
+    const uint64_t *nodes = in->memory_nodes ? in->memory_nodes->words : NULL;
+    return syscall(SYS_mbind, memory->start, memory->bytes, MODES[in->job->memory_mode], nodes,
+                   nodes ? NODE_BITS : 0, 0)
+               ? -errno
+               : 0;
 }
 
-int bench_memory_begin(struct bench_memory_policy *before, const struct bench_instance *in)
+int bench_memory_map(struct bench_memory *memory, const struct bench_instance *in, size_t bytes)
 {
-    const struct bench_job *job = in->job;
-    *before = (struct bench_memory_policy){.changed = job->memory_mode != BENCH_MEMORY_DEFAULT};
-    if (!before->changed)
+    *memory = (struct bench_memory){NULL, 0};
+    if (in->job->memory_mode == BENCH_MEMORY_DEFAULT)
         return 0;
-    int err =
-        syscall(SYS_get_mempolicy, &before->mode, before->nodes, NODE_BITS, NULL, 0) ? -errno : 0;
-    if (!err)
-        err =
-            set_policy(MODES[job->memory_mode], in->memory_nodes ? in->memory_nodes->words : NULL);
+    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) {
+        fprintf(stderr, "torc bench: job \"%s\": no memory for %zu bytes of buffers\n",
+                in->job->name, bytes);
+        return -ENOMEM;
+    }
+    *memory = (struct bench_memory){start, bytes};
+    (void)madvise(start, bytes, MADV_HUGEPAGE); /* as the arenas' buffers are */
+    int err = set_policy(memory, in);
     if (err) {
-        before->changed = false;
         fprintf(
             stderr,
             "torc bench: job \"%s\": the kernel refuses its numa_mem_policy (%s): leave it out\n",
-            job->name, strerror(-err));
+            in->job->name, strerror(-err));
+        bench_memory_unmap(memory);
     }
     return err;
 }
 
-void bench_memory_end(const struct bench_memory_policy *before)
+void bench_memory_unmap(struct bench_memory *memory)
 {
-    if (before->changed)
-        (void)set_policy(before->mode, before->nodes);
+    if (memory->start)
+        munmap(memory->start, memory->bytes);
+    *memory = (struct bench_memory){NULL, 0};
 }
