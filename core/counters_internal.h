@@ -98,7 +98,7 @@ struct torci_counters {
 };
 
 /* On the owner's thread. One instruction where there is such a one: gcc 12 makes three of an atomic load and store, and
- * one task that sends no-ops feels it (torc-micro nop1, 2 %). */
+ * a task that sends no-ops one by one (torc-micro nop1) counts nine times for each. */
 static inline void torci_count_add(uint64_t *counter, uint64_t n)
 {
 #if defined(__x86_64__)
