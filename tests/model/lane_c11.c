@@ -90,7 +90,7 @@ static struct torci_shard *shard_of(const struct torci_shard *self, uint32_t id)
     return &shards[id];
 }
 
-#include WAKING_FUNCTIONS /* functions.h, of weak.sh */
+#include <functions.h> /* of weak.sh */
 
 static struct torci_peer peer_by_lane(uint32_t id, struct lane *lane)
 {
@@ -136,7 +136,7 @@ static void turn(struct torci_shard *self)
             take(self, &senders[from]);
     if (has_bit(self, SHARDS, TORCI_BIT_WORK)) {
         take_bit(&self->mesh, index_of(SHARDS, TORCI_BIT_WORK));
-        take_inbox(self);
+        torci_mesh_take_inbox(self);
     }
 }
 

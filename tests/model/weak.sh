@@ -21,7 +21,7 @@ functions() {
     for name in index_of mask_of mark take_bit torci_mesh_mark; do function_of shard/mesh.c $name; done
     for name in torci_io_wake is_marked; do function_of io/loop.c $name; done
     for name in torci_mesh_wake torci_mesh_push ring_bell signal_peer find_slot tell_of_room lane_has unwatch \
-        take_inbox; do
+        torci_mesh_take_inbox; do
         function_of shard/mesh.c $name
     done
     echo 'static void park_begins(struct torci_io *io)'
@@ -63,7 +63,7 @@ weaken() {
 
 # check DIRECTORY SCENARIO MODEL: what GenMC says: holds, caught, or something else.
 check() {
-    timeout "${WEAK_SECONDS:-300}" genmc --"$3" --v1 --disable-estimation -- -std=c17 -D_GNU_SOURCE -DWAKING_FUNCTIONS='"functions.h"' -DSCENARIO="$2" \
+    timeout "${WEAK_SECONDS:-300}" genmc --"$3" --v1 --disable-estimation -- -std=c17 -D_GNU_SOURCE -DSCENARIO="$2" \
         -I"$1" -I. "$models/lane_c11.c" >"$1/$3-$2.log" 2>&1
     if grep -q 'No errors were detected' "$1/$3-$2.log"; then
         echo holds
@@ -131,7 +131,7 @@ fi
 mkdir -p "$work"
 functions >"$work/functions.h"
 # Also where there is no GenMC the two halves have to fit.
-if ${CC:-gcc} -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wno-empty-body -Werror -fsyntax-only -DWAKING_FUNCTIONS='"functions.h"' -I"$work" -I. "$models/lane_c11.c"; then
+if ${CC:-gcc} -std=c17 -D_GNU_SOURCE -Wall -Wextra -Wno-empty-body -Werror -fsyntax-only -I"$work" -I. "$models/lane_c11.c"; then
     echo "ok verify_weak_memory_fits_the_code"
 else
     echo "not ok verify_weak_memory_fits_the_code tests/model/lane_c11.c"
