@@ -462,6 +462,7 @@ TEST(arena, auto_goes_on_with_other_pages_when_the_reserved_ones_run_out)
     /* what lies on both sides of the seam is not merged, whichever is freed first */
     torci_arena_unmap(arena, second, 4 << 20);
     torci_arena_unmap(arena, third, 1 << 20);
+    CHECK(torci_arena_check(arena));
     CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 1 << 20) == third);
     CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 4 << 20) == second);
     torci_arena_unmap(arena, third, 1 << 20);
