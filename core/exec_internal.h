@@ -87,7 +87,6 @@ struct torci_exec {
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
     uint64_t quota_ns;
     uint64_t now_ns; /* read once a turn of the loop */
-    uint64_t turns;  /* of the loop */
     uint64_t gauges_due_ns;
     uint64_t *idle_ns; /* the counter that the driver's waiting is added to: it says what it does */
     uint64_t wake_lag_ns;  /* how late the machine wakes a sleeper, the recent worst */

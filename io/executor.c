@@ -113,10 +113,10 @@ static void watch_stall(void)
         return;
     struct torci_io *io = (struct torci_io *)exec->owner;
     const struct torci_fiber *fiber = exec->current;
-    bool same = fiber && io->stall.fiber == fiber && io->stall.turns == exec->turns &&
-                io->stall.budget == exec->budget;
+    bool same = fiber && io->stall.fiber == fiber &&
+                io->stall.turns == exec->counters->loop_turns && io->stall.budget == exec->budget;
     io->stall.fiber = fiber;
-    io->stall.turns = exec->turns;
+    io->stall.turns = exec->counters->loop_turns;
     io->stall.budget = exec->budget;
     if (!same) {
         io->stall.reports = 0;
@@ -176,7 +176,7 @@ int torci_io_run(struct torci_io *io, torc_task_fn *main, void *arg)
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, io->config.stall_ns, watch_stall);
     int result = torci_exec_run(&io->exec, main, arg);
-    if (!io->exec.turns)
+    if (!io->exec.counters->loop_turns)
         torci_io_say(io->kernel, "torc: no memory for the first task");
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, 0, NULL);

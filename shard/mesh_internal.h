@@ -168,6 +168,11 @@ void torci_mesh_push(struct torci_shard *to, struct torci_letter *letter);
 /* The ring is broken, and a bell that was queued on it may never be heard: whoever it was for is woken otherwise. */
 void torci_mesh_bury(struct torci_shard *self);
 
+/* Takes what foreign threads have sent. */
+void torci_mesh_take_inbox(struct torci_shard *self);
+/* Something that came can't be taken yet: it is offered again in each turn. */
+void torci_mesh_stalled(struct torci_shard *self);
+
 /* Nothing waits to be sent. */
 bool torci_mesh_is_flushed(const struct torci_shard *shard);
 

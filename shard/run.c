@@ -122,14 +122,15 @@ static bool may_stop(const struct torci_shard *shard)
 
 static bool is_quiet(const struct torci_shard *shard)
 {
-    return !left(&shard->set->busy_left) && torci_mesh_is_flushed(shard);
+    return !left(&shard->set->busy_left);
 }
 
 /* All mains have ended, and what they have posted is in the lanes. It may have to wait for tasks, with nothing that would
  * tell us when the last of it has begun. */
 static void take_last_posts(struct torci_shard *shard)
 {
-    for (uint64_t pause_ns = 0; !shard->told_shutdown && torci_mesh_has_work(shard);
+    for (uint64_t pause_ns = 0;
+         !shard->told_shutdown && (torci_mesh_has_work(shard) || shard->letters.first);
          pause_ns = LAST_POSTS_LOOK_NS) {
         int err = torc_sleep(pause_ns); /* at least one turn of the loop */
         TORC_ASSERT(!err);
@@ -152,6 +153,8 @@ static void linger(struct torci_shard *shard)
         torc_scope_cancel(&shard->served);
     int failed = torc_scope_join(&shard->served);
     (void)failed; /* who asked for the work has been told */
+    /* While the others are there to take it: once all are quiet nobody makes room in a full lane any more. */
+    wait_for(shard, torci_mesh_is_flushed);
     leave_busy(shard);
     wait_for(shard, is_quiet);
     torc_mask_leave(&mask);
@@ -266,6 +269,7 @@ static void bury(struct torci_shard *shard, int err)
         one_less(set, &set->mains_left);
     torci_mesh_bury(shard);
     torci_calls_bury(shard);
+    torci_letters_bury(shard);
     leave_busy(shard);
     uint32_t left_to_wait;
     while ((left_to_wait = left(&set->busy_left)) > 0) {
@@ -289,7 +293,10 @@ static void run_shard(struct torci_shard *shard)
     else if (shard->id == 0)
         set->result = result;
     /* Until the last one has sent its last message every ring must be there to be woken by it. */
+    if (shard->id == 0)
+        torci_gateways_shut(set);
     barrier_wait(set->kernel, &set->drained);
+    torci_letters_refuse(shard);
     torci_calls_deinit(shard);
     torci_io_close(&shard->io);
 }
@@ -319,6 +326,7 @@ static int create_shard(struct torci_set *set, uint32_t id)
     shard->set = set;
     shard->id = shard->io.id = id;
     shard->busy = 1;
+    torci_letters_init(&shard->letters);
     torci_io_prepare(&shard->io, &set->config);
     shard->io.counters = torci_counters_of(&set->counters, id);
     shard->io.counter_set = &set->counters.set;
@@ -413,6 +421,7 @@ static int run_set(struct torci_set *set)
     for (uint32_t id = 1; id <= set->started; id++)
         kernel->thread_join(kernel->host.context, set->shards[id]->thread);
     destroy_shards(set);
+    torci_gateways_put(set);
     if (set->open_error)
         return set->open_error;
     return set->first_error ? set->first_error : set->result;

@@ -21,6 +21,7 @@
 #include "shard/mesh_internal.h"
 #include "shard/placement_internal.h"
 #include "shard/returns_internal.h"
+#include "shard/thread_internal.h"
 #include "shard/watch_internal.h"
 
 /* Threads that wait for each other. Atomic; ROUND is a futex. */
@@ -38,6 +39,7 @@ struct torci_set {
     struct torci_shard **shards;
     torc_task_fn *main;
     void *arg;
+    struct torc_gateway *gateways; /* atomic: all that were ever opened */
     struct torci_barrier opened, drained;
     uint32_t open_turn; /* atomic, futex: the shard that may open now */
     int open_error;     /* the first failure to open; whose turn it is may touch it */
@@ -62,6 +64,7 @@ struct torci_shard {
     struct torci_returns returns;
     struct torci_mesh mesh;
     struct torci_calls calls;
+    struct torci_letters letters;
     struct torc_scope served; /* tasks that run for others; owned by the first task */
     struct torc_event look;   /* the set's state has moved */
     struct torci_timer drain; /* of shard 0 */
