@@ -160,9 +160,9 @@ TEST(run, a_shard_whose_main_has_returned_serves)
 static int sleep_and_count_turns(void *arg)
 {
     unsigned *most = arg;
-    uint64_t before = torci_this->turns;
+    uint64_t before = torci_this->counters->loop_turns;
     CHECK_EQ(torc_sleep(300 * TORC_MS), 0);
-    uint64_t turns = torci_this->turns - before;
+    uint64_t turns = torci_this->counters->loop_turns - before;
     if (turns > 40)
         add(most);
     return 0;
