@@ -148,7 +148,6 @@ int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg)
     int err = torci_fiber_spawn(
         exec, NULL, &(struct torc_task_options){.name = "main", .task = &exec->main}, main, arg);
     while (!err && exec->fibers_live) {
-        exec->turns++;
         torci_count(&exec->counters->loop_turns);
         if (exec->wheel.armed)
             (void)torci_wheel_advance(&exec->wheel, exec->now_ns);
@@ -158,7 +157,7 @@ int torci_exec_run(struct torci_exec *exec, torc_task_fn *main, void *arg)
         err = turn(exec);
     }
     torci_this = NULL;
-    exec->driver_error = exec->turns ? err : 0;
+    exec->driver_error = exec->counters->loop_turns ? err : 0;
     return err ? err : exec->main.result;
 }
 

@@ -26,7 +26,7 @@ struct torci_fiber {
     uint8_t stack_class;
     bool cancelled, named;
 
-    torc_task_fn *fn;
+    torc_task_fn *fn; /* NULL while the fiber is free */
     void *arg;
     struct torci_stack *stack; /* bound at the first run, given back at the end */
     struct torc_scope *scope;
@@ -87,7 +87,6 @@ struct torci_exec {
     void (*local_destroy[TORC_LOCALS_MAX])(void *);
     uint64_t quota_ns;
     uint64_t now_ns; /* read once a turn of the loop */
-    uint64_t turns;  /* of the loop */
     uint64_t gauges_due_ns;
     uint64_t *idle_ns; /* the counter that the driver's waiting is added to: it says what it does */
     uint64_t wake_lag_ns;  /* how late the machine wakes a sleeper, the recent worst */
@@ -130,6 +129,9 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
 void torci_fiber_refresh(struct torci_fiber *fiber);
 void torci_fiber_cancel(struct torci_fiber *fiber);
 
+/* The live task after FIBER, in no particular order; NULL is before the first and after the last. */
+const struct torci_fiber *torci_fibers_next(const struct torci_exec *exec,
+                                            const struct torci_fiber *fiber);
 /* Gives all fibers' memory back. */
 void torci_fibers_unmap(struct torci_exec *exec);
 

@@ -41,6 +41,24 @@ void torci_fibers_unmap(struct torci_exec *exec)
     exec->free_fibers = NULL;
 }
 
+const struct torci_fiber *torci_fibers_next(const struct torci_exec *exec,
+                                            const struct torci_fiber *fiber)
+{
+    const size_t each = FIBER_SLAB_BYTES / sizeof *fiber;
+    bool found = fiber == NULL;
+    for (void *slab = exec->fiber_slabs; slab; slab = *(void **)slab) {
+        const struct torci_fiber *fibers = (const struct torci_fiber *)slab;
+        bool here = fiber && fiber > fibers && fiber < fibers + each;
+        if (!found && !here)
+            continue;
+        for (size_t i = found ? 1 : (size_t)(fiber - fibers) + 1; i < each; i++)
+            if (fibers[i].fn)
+                return &fibers[i];
+        found = true;
+    }
+    return NULL;
+}
+
 void torc_scope_init_with(struct torc_scope *scope, const struct torc_scope_options *options)
 {
     struct torci_fiber *self = torci_fiber_self();
@@ -215,6 +233,7 @@ void torci_fiber_finish(struct torci_exec *exec, struct torci_fiber *fiber, int 
     fiber->queue->tasks--;
     exec->fibers_live--;
     torci_count_add(&exec->counters->task_live, UINT64_MAX);
+    fiber->fn = NULL;
     fiber->next_free = exec->free_fibers;
     exec->free_fibers = fiber;
 }

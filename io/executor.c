@@ -6,6 +6,7 @@
 #include "io/executor_internal.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ enum {
     STALL_DEFAULT_NS = 100 * 1000 * 1000,
     LINE_MAX = 256,
 };
+#define DRAIN_DEFAULT_NS (10 * TORC_SEC)
 
 static uint32_t or_default(uint32_t value, uint32_t standard)
 {
@@ -40,6 +42,7 @@ struct torc_config torci_config_with_defaults(const struct torc_config *given)
     config.buffers_max = or_default(config.buffers_max, BUFFERS_DEFAULT);
     config.files_max = or_default(config.files_max, FILES_DEFAULT);
     config.stall_ns = config.stall_ns ? config.stall_ns : STALL_DEFAULT_NS;
+    config.drain_ns = config.drain_ns ? config.drain_ns : DRAIN_DEFAULT_NS;
     if (!config.kernel)
         config.kernel = torci_kernel_linux_get();
     return config;
@@ -65,19 +68,41 @@ struct torci_ring *torci_io_poll_ring(struct torci_io *io)
     return io->poll_ring.real_fd >= 0 ? &io->poll_ring : NULL;
 }
 
+static const char *fault_name(int number)
+{
+    switch (number) {
+    case SIGSEGV: return "SIGSEGV";
+    case SIGBUS: return "SIGBUS";
+    case SIGILL: return "SIGILL";
+    case SIGFPE: return "SIGFPE";
+    default: return "SIGABRT";
+    }
+}
+
 /* In the fault handler: what a person needs to know. */
-static bool describe_fault(const void *address, char *line, size_t size)
+static void report_fault(int number, const void *address)
 {
     const struct torci_exec *exec = torci_this;
-    const struct torci_fiber *fiber = exec ? torci_exec_find_overflow(exec, address) : NULL;
-    if (!fiber)
-        return false;
-    snprintf(line, size,
-             "torc: task \"%s\" overflowed its stack of %zu KiB: give it more with "
-             "torc_task_options.stack_bytes",
-             fiber->named ? fiber->name : "task",
-             torci_stack_size(fiber->stack->stack_class) / 1024);
-    return true;
+    if (!exec || !exec->owner)
+        return; /* not a thread of ours, or not at work */
+    const struct torci_io *io = (const struct torci_io *)exec->owner;
+    const struct torci_fiber *fiber = address ? torci_exec_find_overflow(exec, address) : NULL;
+    char line[LINE_MAX], where[32] = "";
+    if (fiber) {
+        snprintf(line, sizeof line,
+                 "torc: task \"%s\" overflowed its stack of %zu KiB: give it more with "
+                 "torc_task_options.stack_bytes",
+                 fiber->named ? fiber->name : "task",
+                 torci_stack_size(fiber->stack->stack_class) / 1024);
+        torci_io_say(io->kernel, line);
+        return;
+    }
+    if (address)
+        snprintf(where, sizeof where, " at address %p", address);
+    snprintf(line, sizeof line, "torc: shard %u on CPU %d, task \"%s\": %s%s; it was at:", io->id,
+             io->cpu, torc_task_name(), fault_name(number), where);
+    torci_io_say(io->kernel, line);
+    io->kernel->backtrace(io->kernel->host.context);
 }
 
 /* In the stall timer's handler, once for every stall_ns of CPU time: the same task, and no switch since? */
@@ -88,10 +113,10 @@ static void watch_stall(void)
         return;
     struct torci_io *io = (struct torci_io *)exec->owner;
     const struct torci_fiber *fiber = exec->current;
-    bool same = fiber && io->stall.fiber == fiber && io->stall.turns == exec->turns &&
-                io->stall.budget == exec->budget;
+    bool same = fiber && io->stall.fiber == fiber &&
+                io->stall.turns == exec->counters->loop_turns && io->stall.budget == exec->budget;
     io->stall.fiber = fiber;
-    io->stall.turns = exec->turns;
+    io->stall.turns = exec->counters->loop_turns;
     io->stall.budget = exec->budget;
     if (!same) {
         io->stall.reports = 0;
@@ -151,7 +176,7 @@ int torci_io_run(struct torci_io *io, torc_task_fn *main, void *arg)
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, io->config.stall_ns, watch_stall);
     int result = torci_exec_run(&io->exec, main, arg);
-    if (!io->exec.turns)
+    if (!io->exec.counters->loop_turns)
         torci_io_say(io->kernel, "torc: no memory for the first task");
     if (!io->config.no_stall_report)
         (void)io->kernel->stall_timer(io->kernel->host.context, 0, NULL);
@@ -191,7 +216,7 @@ int torci_config_check(const struct torc_config *config)
 static int enter_thread(struct torci_io *io, int cpu)
 {
     char line[LINE_MAX];
-    int got = io->kernel->thread_enter(io->kernel->host.context, cpu, describe_fault);
+    int got = io->kernel->thread_enter(io->kernel->host.context, cpu, report_fault);
     if (got == -EINVAL && cpu >= 0) {
         snprintf(line, sizeof line,
                  "torc: CPU %d is not one that this process may use: see taskset", cpu);
@@ -254,6 +279,7 @@ out_thread:
 void torci_io_close(struct torci_io *io)
 {
     const struct torci_kernel *kernel = io->kernel;
+    torci_signals_shutdown_abandon(io);
     torci_blocking_deinit(&io->blocking);
     torci_slots_free(io, &io->buffers);
     torci_slots_free(io, &io->files);

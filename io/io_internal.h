@@ -65,7 +65,7 @@ struct torci_io {
     } wake;
     _Alignas(128) struct torci_outside outside;
     struct torci_signal_watch signals;
-    bool shutting_down; /* the set has been told to end */
+    uint32_t id; /* the shard's, for what is said to people */
     int cpu;
     struct torci_stall { /* of the signal handler alone: what it saw the last time */
         const struct torci_fiber *fiber;

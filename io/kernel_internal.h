@@ -43,18 +43,18 @@ struct torci_kernel {
     /* Fills MEMORY with randomness for seeds and identifiers. */
     int (*random)(void *context, void *memory, size_t size_bytes);
 
-    /* Starts a thread that runs FN(ARG) with all signals blocked, named NAME (at most 15 characters), allowed on the
+    /* Starts a thread that runs FN(ARG) with all signals blocked but those that a fault raises, named NAME (at most 15 characters), allowed on the
      * CPUs that the process had before torc pinned any; join waits for its end. */
     int (*thread_start)(void *context, void (*fn)(void *arg), void *arg, const char *name,
                         uintptr_t *thread);
     void (*thread_join)(void *context, uintptr_t thread);
 
     /* Prepares the calling thread for an executor: pinned to CPU (the first allowed one if negative), short timer
-     * slack, a signal stack and a handler that reports stack overflows through ON_FAULT; and undoes it. ON_FAULT is
-     * async-signal-safe: it writes what it knows about a fault at ADDRESS into LINE and says whether it knows.
-     * The CPU that it got. */
-    int (*thread_enter)(void *context, int cpu,
-                        bool (*on_fault)(const void *address, char *line, size_t line_size));
+     * slack, a signal stack, and handlers for what ends a program (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT), which call
+     * ON_FAULT on the thread that met it and then hand over to whoever handled the signal before; and undoes it.
+     * ON_FAULT is async-signal-safe and reports what it knows; ADDRESS is NULL where the signal has none. The CPU that
+     * it got. */
+    int (*thread_enter)(void *context, int cpu, void (*on_fault)(int number, const void *address));
     void (*thread_leave)(void *context);
 
     /* Calls ON_STALL on this thread, from a signal handler, for every INTERVAL_NS of CPU time that it uses; an idle

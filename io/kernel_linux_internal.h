@@ -19,7 +19,7 @@ int torci_linux_thread_start(void *context, void (*fn)(void *arg), void *arg, co
                              uintptr_t *thread);
 void torci_linux_thread_join(void *context, uintptr_t thread);
 int torci_linux_thread_enter(void *context, int cpu,
-                             bool (*on_fault)(const void *address, char *line, size_t line_size));
+                             void (*on_fault)(int number, const void *address));
 void torci_linux_thread_leave(void *context);
 int torci_linux_stall_timer(void *context, uint64_t interval_ns, void (*on_stall)(void));
 

@@ -4,7 +4,7 @@
  * on time, with a signal stack of its own, so that a task that has used up its stack can still be named.
  *
  *     thread_enter    the thread's own state goes into a struct entered, which lies with its signal stack in one
- *                     mapping; the first of the process also installs the fault handlers
+ *                     mapping; the first of the process also installs the handlers of what ends a program
  *     stall_timer     a CPU-time timer of this thread; the first of the process also installs its signal's handler
  *     thread_leave    all of it undone, in reverse; the last of the process gives the handlers back
  *
@@ -34,10 +34,17 @@ enum {
     PAGE = 4096,
     /* A frame for the signal (3.5 KiB with AVX-512, 11 with AMX), unwinding, the report. */
     SIGNAL_STACK = 32 * 1024,
-    FAULT_LINE = 512,
+    FAULT_PAUSE_NS = 10 * 1000 * 1000,
+    FAULT_PAUSES = 100,
 };
 
-typedef bool fault_fn(const void *address, char *line, size_t line_size);
+typedef void fault_fn(int number, const void *address);
+
+/* What ends a program where it stands: broken code, and abort. Never blocked in a thread of ours: the kernel would kill
+ * without a word. */
+static const int FAULTS[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+
+enum { FAULTS_COUNT = sizeof FAULTS / sizeof FAULTS[0] };
 
 struct cpus {
     unsigned long words[CPUS_MAX / (8 * sizeof(unsigned long))];
@@ -51,7 +58,8 @@ struct entered {
     stack_t signal_stack;
     timer_t timer;
     bool timer_set, stall_was_blocked;
-    void (*on_stall)(void); /* read by this thread's handler alone */
+    sigset_t faults_blocked; /* of FAULTS, by whoever had this thread before */
+    void (*on_stall)(void);  /* read by this thread's handler alone */
 };
 _Static_assert(sizeof(struct entered) <= PAGE, "it has the mapping's last page");
 
@@ -65,8 +73,9 @@ static struct {
     int stall_signal;
     struct sigaction old_stall;
     /* For the fault handler: written before it is installed, and not while it is. */
-    struct sigaction old_segv, old_bus;
+    struct sigaction old_faults[FAULTS_COUNT];
     fault_fn *on_fault; /* atomic; the same function whoever enters */
+    pid_t faulting;     /* atomic: the thread that tells of its fault; 0: none */
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- helper threads ---- */
@@ -116,9 +125,11 @@ int torci_linux_thread_start(void *context, void (*fn)(void *arg), void *arg, co
     err = attr_unpin(&attr);
     if (!err) {
         /* The new thread inherits the mask, so there is no moment at which it could take a signal. */
-        sigset_t all, before;
-        (void)sigfillset(&all);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        sigset_t most, before;
+        (void)sigfillset(&most);
+        for (int i = 0; i < FAULTS_COUNT; i++)
+            (void)sigdelset(&most, FAULTS[i]);
+        (void)pthread_sigmask(SIG_SETMASK, &most, &before);
         pthread_t created;
         err = pthread_create(&created, &attr, thread_main, start);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -139,20 +150,55 @@ void torci_linux_thread_join(void *context, uintptr_t thread)
 
 /* ---- faults ---- */
 
+/* One thread at a time: another one's fault waits, so that handing over does not end the process in the middle of this
+ * one's lines; not for long, since whoever was there before us may go on. False: this thread has faulted while it told
+ * of a fault. */
+static bool fault_take_turn(void)
+{
+    static const struct timespec pause = {.tv_nsec = FAULT_PAUSE_NS};
+    for (int pauses = 0;; pauses++) {
+        pid_t other = 0;
+        /* ACQ_REL: nothing is handed over, but the lines of two must not mix */
+        if (__atomic_compare_exchange_n(&process.faulting, &other, gettid(), false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return true;
+        if (other == gettid())
+            return false;
+        if (pauses == FAULT_PAUSES)
+            return true;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 static void fault_handler(int number, siginfo_t *info, void *machine)
 {
     (void)machine;
-    char line[FAULT_LINE];
+    int before = errno;
     bool by_kernel = info->si_code > 0;
     /* ACQUIRE pairs with the release in fault_handlers_install */
     fault_fn *on_fault = __atomic_load_n(&process.on_fault, __ATOMIC_ACQUIRE);
-    if (by_kernel && on_fault && on_fault(info->si_addr, line, sizeof line))
-        torci_linux_report(NULL, line);
+    bool tells = fault_take_turn();
+    if (tells && on_fault)
+        on_fault(number, by_kernel ? info->si_addr : NULL);
     /* Back to the instruction: it faults again and meets whoever was there before us, a sanitizer or the default with
      * its core file. */
-    (void)sigaction(number, number == SIGSEGV ? &process.old_segv : &process.old_bus, NULL);
+    for (int i = 0; i < FAULTS_COUNT; i++)
+        if (FAULTS[i] == number)
+            (void)sigaction(number, &process.old_faults[i], NULL);
+    if (tells) /* RELEASE pairs with fault_take_turn */
+        __atomic_store_n(&process.faulting, 0, __ATOMIC_RELEASE);
     if (!by_kernel) /* sent by somebody; nothing would fault again */
         (void)syscall(SYS_tgkill, getpid(), gettid(), number);
+    errno = before;
+}
+
+/* Of the first COUNT, unless the program has put others there meanwhile. */
+static void fault_handlers_remove(int count)
+{
+    struct sigaction now;
+    for (int i = 0; i < count; i++)
+        if (!sigaction(FAULTS[i], NULL, &now) && now.sa_sigaction == fault_handler)
+            (void)sigaction(FAULTS[i], &process.old_faults[i], NULL);
 }
 
 static int fault_handlers_install(fault_fn *on_fault)
@@ -161,17 +207,25 @@ static int fault_handlers_install(fault_fn *on_fault)
     (void)sigemptyset(&action.sa_mask);
     /* RELEASE pairs with the acquire in fault_handler */
     __atomic_store_n(&process.on_fault, on_fault, __ATOMIC_RELEASE);
-    if (sigaction(SIGSEGV, NULL, &process.old_segv) || sigaction(SIGBUS, NULL, &process.old_bus))
-        return -errno;
-    if (sigaction(SIGSEGV, &action, NULL) || sigaction(SIGBUS, &action, NULL))
-        return -errno;
+    for (int i = 0; i < FAULTS_COUNT; i++)
+        if (sigaction(FAULTS[i], NULL, &process.old_faults[i]) ||
+            sigaction(FAULTS[i], &action, NULL)) {
+            int err = -errno;
+            fault_handlers_remove(i);
+            return err;
+        }
     return 0;
 }
 
-static void fault_handlers_remove(void)
+/* The calling thread takes its own faults, whatever its creator had blocked. */
+static void faults_unblock(sigset_t *blocked)
 {
-    (void)sigaction(SIGSEGV, &process.old_segv, NULL);
-    (void)sigaction(SIGBUS, &process.old_bus, NULL);
+    sigset_t faults, before;
+    (void)sigemptyset(&faults);
+    for (int i = 0; i < FAULTS_COUNT; i++)
+        (void)sigaddset(&faults, FAULTS[i]);
+    (void)pthread_sigmask(SIG_UNBLOCK, &faults, &before);
+    (void)sigandset(blocked, &faults, &before);
 }
 
 /* ---- entering and leaving ---- */
@@ -270,6 +324,7 @@ static int enter(struct entered *self, int cpu, fault_fn *on_fault)
             goto unstack;
         process.cpus = self->cpus;
     }
+    faults_unblock(&self->faults_blocked);
     /* By default the kernel may be 50 us late with a timer, to serve several at once. */
     self->slack_ns = prctl(PR_GET_TIMERSLACK);
     (void)prctl(PR_SET_TIMERSLACK, 1UL);
@@ -279,7 +334,6 @@ static int enter(struct entered *self, int cpu, fault_fn *on_fault)
     return pinned;
 
 unstack:
-    fault_handlers_remove();
     (void)sigaltstack(&self->signal_stack, NULL);
 unpin:
     entered_unpin(self);
@@ -313,7 +367,8 @@ void torci_linux_thread_leave(void *context)
         stall_stop(self);
         *link = self->next;
         if (!process.threads)
-            fault_handlers_remove();
+            fault_handlers_remove(FAULTS_COUNT);
+        (void)pthread_sigmask(SIG_BLOCK, &self->faults_blocked, NULL);
         if (self->slack_ns > 0)
             (void)prctl(PR_SET_TIMERSLACK, (unsigned long)self->slack_ns);
         (void)sigaltstack(&self->signal_stack, NULL);

@@ -98,7 +98,7 @@ static bool can_be_taken(int number)
 int torc_signals_open(struct torc_signals *signals, const int *numbers, unsigned count)
 {
     *signals = (struct torc_signals){.fd = -EINVAL};
-    if (!count)
+    if (!count || torci_io_this()->id)
         return -EINVAL;
     for (unsigned i = 0; i < count; i++) {
         if (!can_be_taken(numbers[i]))
@@ -165,7 +165,7 @@ static void watch_done(struct torc_op *op, int result, uint32_t flags)
     watch->in_flight = flags & IORING_CQE_F_MORE;
     for (int number;
          !watch->stopping && result >= 0 && (number = signals_next(io->kernel, watch->mask)) > 0;) {
-        if (io->shutting_down)
+        if (watch->taken)
             torci_signals_die(io->kernel, number);
         watch->taken = number;
         io->outside.shutdown(io);
@@ -198,7 +198,7 @@ static bool is_ignored(const struct torci_kernel *kernel, int number)
     return !err && now.handler == (uintptr_t)SIG_IGN;
 }
 
-int torci_signals_shutdown_start(struct torci_io *io)
+int torci_signals_shutdown_prepare(struct torci_io *io)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
     struct torci_signal_watch *watch = &io->signals;
@@ -213,6 +213,14 @@ int torci_signals_shutdown_start(struct torci_io *io)
     if (watch->fd < 0)
         return watch->fd;
     watch->mask = mask;
+    return 0;
+}
+
+int torci_signals_shutdown_start(struct torci_io *io)
+{
+    struct torci_signal_watch *watch = &io->signals;
+    if (!watch->mask)
+        return 0;
     int err = watch_arm(watch);
     if (err)
         watch_end(watch);

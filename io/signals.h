@@ -17,9 +17,10 @@ struct torc_signals {
 };
 
 /* Takes the COUNT signals in SIGNALS (numbers 1 to 64) away from their default action, for the whole process: they are
- * blocked in the calling thread, so open before other threads are started. -EINVAL: not a signal that can be taken
- * (KILL, STOP, 32, 33, those that a fault raises), or none at all; -EMFILE, -ENFILE, -ENOMEM. On error nothing has
- * changed. On an executor's thread. */
+ * blocked in the calling thread, so open before other threads are started. torc's own have all signals blocked from
+ * the start, but for shard 0's, which is the caller of torc_run: only that shard can open them. -EINVAL: another shard,
+ * not a signal that can be taken (KILL, STOP, 32, 33, those that a fault raises), or none at all; -EMFILE, -ENFILE,
+ * -ENOMEM. On error nothing has changed. On an executor's thread. */
 int torc_signals_open(struct torc_signals *signals, const int *numbers,
                       unsigned count) TORC_MUST_CHECK;
 /* Sleeps until one of them comes; its number, or -ECANCELED, -ETIMEDOUT. One task at a time. In a task. */

@@ -20,9 +20,11 @@ struct torci_signal_watch {
     bool in_flight, stopping;
 };
 
-/* Takes the two over, except one that the process ignores (nohup, a shell's background job). The watch counts as one of
- * io->internal_ops from here until torci_signals_shutdown_stop has cancelled it and its last completion was reaped.
- * On the executor's thread, its ring set up. 0 or a negative errno, and then nothing has changed. */
+/* Takes the two over, except one that the process ignores (nohup, a shell's background job): from here on they wait for
+ * torci_signals_shutdown_start. On the executor's thread. 0 or a negative errno, and then nothing has changed. */
+int torci_signals_shutdown_prepare(struct torci_io *io) TORC_MUST_CHECK;
+/* Hears them. The watch counts as one of io->internal_ops from here until torci_signals_shutdown_stop has cancelled it
+ * and its last completion was reaped. In the first task. On an error they are given back. */
 int torci_signals_shutdown_start(struct torci_io *io) TORC_MUST_CHECK;
 /* Gives them back. Harmless when not started. The loop must run on until io->internal_ops is 0. */
 void torci_signals_shutdown_stop(struct torci_io *io);

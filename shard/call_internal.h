@@ -69,6 +69,9 @@ struct torci_calls {
 void torci_calls_deinit(struct torci_shard *shard);
 /* The shard's tasks will never run again: answers -EIO to all who wait for one. */
 void torci_calls_bury(struct torci_shard *shard);
+/* Starts FN(ARG), which decrements calls.serving at its end, as a task that serves others. As torc_spawn_with. */
+int torci_calls_start(struct torci_shard *self, const struct torc_task_options *options,
+                      torc_task_fn *fn, void *arg) TORC_MUST_CHECK;
 /* The running task runs for another shard, or under one that does. */
 bool torci_calls_is_serving(const struct torci_shard *shard);
 

@@ -392,10 +392,17 @@ static void take_lane(struct torci_shard *self, struct torci_peer *peer, enum to
     }
 }
 
+void torci_mesh_stalled(struct torci_shard *self)
+{
+    self->mesh.stalled = true;
+    self->io.outside.busy = true;
+}
+
 /* Offers again what was refused. */
 static void retry_stalled(struct torci_shard *self)
 {
     self->mesh.stalled = false;
+    torci_letters_retry(self);
     for (uint32_t id = 0; id < self->set->count; id++) {
         struct torci_peer *peer = &self->mesh.peers[id];
         if (!peer->stalled)
@@ -406,7 +413,7 @@ static void retry_stalled(struct torci_shard *self)
     }
 }
 
-static void take_inbox(struct torci_shard *self)
+void torci_mesh_take_inbox(struct torci_shard *self)
 {
     /* ACQUIRE pairs with torci_mesh_push */
     struct torci_letter *newest = __atomic_exchange_n(&self->mesh.inbox, NULL, __ATOMIC_ACQUIRE);
@@ -434,7 +441,7 @@ static void take(struct torci_shard *self, uint32_t index)
             return;
         }
         take_bit(&self->mesh, index);
-        take_inbox(self);
+        torci_mesh_take_inbox(self);
         return;
     }
     take_bit(&self->mesh, index);
@@ -464,6 +471,8 @@ static void mesh_turn(struct torci_io *io)
     if (!torci_list_is_empty(&mesh->chores))
         do_chores(self);
     torci_mesh_flush_all(self);
+    if (self->stopping)
+        torc_event_set(&self->look); /* its first task may wait until all has gone out */
     io->outside.busy = mesh->stalled || !torci_list_is_empty(&mesh->chores);
 }
 

@@ -165,6 +165,11 @@ void torci_mesh_wake(struct torci_shard *to, uint32_t from, enum torci_bit bit);
 /* Hands LETTER to shard TO. Any thread. The caller makes sure that the set is still there. */
 void torci_mesh_push(struct torci_shard *to, struct torci_letter *letter);
 
+/* Takes what foreign threads have sent. */
+void torci_mesh_take_inbox(struct torci_shard *self);
+/* Something that came can't be taken yet: it is offered again in each turn. */
+void torci_mesh_stalled(struct torci_shard *self);
+
 /* Nothing waits to be sent. */
 bool torci_mesh_is_flushed(const struct torci_shard *shard);
 

@@ -58,8 +58,7 @@ static void barrier_wait(const struct torci_kernel *kernel, struct torci_barrier
 
 /* ---- the life of a shard ---- */
 
-/* The set has moved: every shard is to look. Any thread of it. */
-static void nudge_all(struct torci_set *set)
+void torci_set_nudge(struct torci_set *set)
 {
     for (uint32_t id = 0; id < set->count; id++)
         torci_mesh_wake(set->shards[id], id, TORCI_BIT_LOOK);
@@ -69,7 +68,7 @@ void torci_set_shutdown(struct torci_set *set)
 {
     /* ACQ_REL pairs with torci_shard_look */
     if (!__atomic_exchange_n(&set->shutting_down, 1, __ATOMIC_ACQ_REL))
-        nudge_all(set);
+        torci_set_nudge(set);
 }
 
 static uint32_t left(const uint32_t *count)
@@ -80,7 +79,15 @@ static uint32_t left(const uint32_t *count)
 static void one_less(struct torci_set *set, uint32_t *count)
 {
     if (!__atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL))
-        nudge_all(set);
+        torci_set_nudge(set);
+}
+
+/* It has nothing to serve, and takes nothing new. Once. */
+static void leave_busy(struct torci_shard *shard)
+{
+    /* RELEASE pairs with torci_drain_look's acquire; the count is what others act on */
+    if (__atomic_exchange_n(&shard->busy, 0, __ATOMIC_RELEASE))
+        one_less(shard->set, &shard->set->busy_left);
 }
 
 void torci_shard_look(struct torci_shard *shard)
@@ -88,8 +95,9 @@ void torci_shard_look(struct torci_shard *shard)
     struct torci_set *set = shard->set;
     if (shard->buried)
         return;
+    torci_drain_look(shard);
     if (__atomic_load_n(&set->shutting_down, __ATOMIC_ACQUIRE) && !shard->told_shutdown) {
-        shard->told_shutdown = shard->io.shutting_down = true;
+        shard->told_shutdown = true;
         torci_exec_cancel_main(&shard->io.exec);
         if (shard->stopping)
             torc_scope_cancel(&shard->served);
@@ -114,14 +122,15 @@ static bool may_stop(const struct torci_shard *shard)
 
 static bool is_quiet(const struct torci_shard *shard)
 {
-    return !left(&shard->set->busy_left) && torci_mesh_is_flushed(shard);
+    return !left(&shard->set->busy_left);
 }
 
 /* All mains have ended, and what they have posted is in the lanes. It may have to wait for tasks, with nothing that would
  * tell us when the last of it has begun. */
 static void take_last_posts(struct torci_shard *shard)
 {
-    for (uint64_t pause_ns = 0; !shard->told_shutdown && torci_mesh_has_work(shard);
+    for (uint64_t pause_ns = 0;
+         !shard->told_shutdown && (torci_mesh_has_work(shard) || shard->letters.first);
          pause_ns = LAST_POSTS_LOOK_NS) {
         int err = torc_sleep(pause_ns); /* at least one turn of the loop */
         TORC_ASSERT(!err);
@@ -144,7 +153,9 @@ static void linger(struct torci_shard *shard)
         torc_scope_cancel(&shard->served);
     int failed = torc_scope_join(&shard->served);
     (void)failed; /* who asked for the work has been told */
-    one_less(set, &set->busy_left);
+    /* While the others are there to take it: once all are quiet nobody makes room in a full lane any more. */
+    wait_for(shard, torci_mesh_is_flushed);
+    leave_busy(shard);
     wait_for(shard, is_quiet);
     torc_mask_leave(&mask);
 }
@@ -158,18 +169,6 @@ static void note_error(struct torci_set *set, int err)
     torci_set_shutdown(set);
 }
 
-static int watch_signals(struct torci_shard *shard)
-{
-    if (shard->id || shard->io.config.keep_signals)
-        return 0;
-    int err = torci_signals_shutdown_start(&shard->io);
-    if (err)
-        torci_io_say(shard->io.kernel,
-                     "torc: signals can't be watched: raise the limit of open files (ulimit -n), "
-                     "or set torc_config.keep_signals");
-    return err;
-}
-
 /* The first task of every shard. */
 static int first_task(void *arg)
 {
@@ -177,18 +176,43 @@ static int first_task(void *arg)
     struct torci_set *set = shard->set;
     torc_scope_init(&shard->served);
     torc_event_init(&shard->look);
-    int result = watch_signals(shard);
+    int result = torci_signals_shutdown_start(&shard->io);
     if (!result)
         result = set->main(set->arg);
     if (result < 0)
         note_error(set, result);
     linger(shard);
+    torci_drain_stop(shard);
     torci_signals_shutdown_stop(&shard->io);
     shard->ended = true;
     return result;
 }
 
 /* ---- opening ---- */
+
+/* Before any main begins: a signal that one of them is sent must not find nobody. */
+static int take_signals(struct torci_shard *shard)
+{
+    if (shard->id || shard->io.config.keep_signals)
+        return 0;
+    int err = torci_signals_shutdown_prepare(&shard->io);
+    if (err)
+        torci_io_say(shard->io.kernel,
+                     "torc: signals can't be watched: raise the limit of open files (ulimit -n), "
+                     "or set torc_config.keep_signals");
+    return err;
+}
+
+static int prepare_wake(struct torci_shard *shard)
+{
+    if (shard->set->count == 1)
+        return 0;
+    int err = torci_io_wake_prepare(&shard->io);
+    if (err)
+        torci_io_say(shard->io.kernel, "torc: no descriptor to wake a shard by: raise the limit of "
+                                       "open files (ulimit -n)");
+    return err;
+}
 
 static int open_shard(struct torci_shard *shard)
 {
@@ -197,14 +221,13 @@ static int open_shard(struct torci_shard *shard)
     if (seat->shared)
         io->config.spin_ns = 0; /* whoever spins keeps the others from running */
     int err = torci_io_open(io, seat->cpu);
-    if (err || shard->set->count == 1)
+    if (err)
         return err;
-    err = torci_io_wake_prepare(io);
-    if (err) {
-        torci_io_say(io->kernel, "torc: no descriptor to wake a shard by: raise the limit of open "
-                                 "files (ulimit -n)");
+    err = prepare_wake(shard);
+    if (!err)
+        err = take_signals(shard);
+    if (err)
         torci_io_close(io);
-    }
     return err;
 }
 
@@ -239,7 +262,8 @@ static void bury(struct torci_shard *shard, int err)
     if (!shard->main_ended)
         one_less(set, &set->mains_left);
     torci_calls_bury(shard);
-    one_less(set, &set->busy_left);
+    torci_letters_bury(shard);
+    leave_busy(shard);
     uint32_t left_to_wait;
     while ((left_to_wait = left(&set->busy_left)) > 0) {
         shard->io.outside.turn(&shard->io);
@@ -260,7 +284,10 @@ static void run_shard(struct torci_shard *shard)
     else if (shard->id == 0)
         set->result = result;
     /* Until the last one has sent its last message every ring must be there to be woken by it. */
+    if (shard->id == 0)
+        torci_gateways_shut(set);
     barrier_wait(set->kernel, &set->drained);
+    torci_letters_refuse(shard);
     torci_calls_deinit(shard);
     torci_io_close(&shard->io);
 }
@@ -272,7 +299,9 @@ static void thread_main(void *arg)
 
 static void shutdown_asked(struct torci_io *io)
 {
-    torci_set_shutdown(TORC_CONTAINER_OF(io, struct torci_shard, io)->set);
+    struct torci_shard *shard = TORC_CONTAINER_OF(io, struct torci_shard, io);
+    torci_drain_start(shard);
+    torci_set_shutdown(shard->set);
 }
 
 static int create_shard(struct torci_set *set, uint32_t id)
@@ -286,7 +315,9 @@ static int create_shard(struct torci_set *set, uint32_t id)
     }
     set->shards[id] = shard;
     shard->set = set;
-    shard->id = id;
+    shard->id = shard->io.id = id;
+    shard->busy = 1;
+    torci_letters_init(&shard->letters);
     torci_io_prepare(&shard->io, &set->config);
     shard->io.counters = torci_counters_of(&set->counters, id);
     shard->io.counter_set = &set->counters.set;
@@ -381,6 +412,7 @@ static int run_set(struct torci_set *set)
     for (uint32_t id = 1; id <= set->started; id++)
         kernel->thread_join(kernel->host.context, set->shards[id]->thread);
     destroy_shards(set);
+    torci_gateways_put(set);
     if (set->open_error)
         return set->open_error;
     return set->first_error ? set->first_error : set->result;

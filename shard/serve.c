@@ -230,18 +230,24 @@ static void name_record(struct torci_served *record)
     record->name[length] = '\0';
 }
 
-static int start(struct torci_shard *self, struct torci_served *record)
+int torci_calls_start(struct torci_shard *self, const struct torc_task_options *options,
+                      torc_task_fn *fn, void *arg)
 {
     struct torci_exec *exec = &self->io.exec;
-    const struct torc_task_options options = {.name = record->name, .task = &record->task};
     uint32_t tasks_max = exec->tasks_max;
-    name_record(record);
     if (self->calls.serving < SERVED_MIN)
         exec->tasks_max = UINT32_MAX;
-    int err = torc_spawn_with(&self->served, &options, serve, record);
+    int err = torc_spawn_with(&self->served, options, fn, arg);
     exec->tasks_max = tasks_max;
     self->calls.serving += !err;
     return err;
+}
+
+static int start(struct torci_shard *self, struct torci_served *record)
+{
+    name_record(record);
+    const struct torc_task_options options = {.name = record->name, .task = &record->task};
+    return torci_calls_start(self, &options, serve, record);
 }
 
 bool torci_calls_is_serving(const struct torci_shard *shard)

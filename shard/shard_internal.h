@@ -15,11 +15,13 @@
 #define TORC_SHARD_SHARD_INTERNAL_H
 
 #include "core/event.h"
+#include "core/wheel.h"
 #include "io/io_internal.h"
 #include "shard/call_internal.h"
 #include "shard/mesh_internal.h"
 #include "shard/placement_internal.h"
 #include "shard/returns_internal.h"
+#include "shard/thread_internal.h"
 #include "shard/watch_internal.h"
 
 /* Threads that wait for each other. Atomic; ROUND is a futex. */
@@ -37,6 +39,7 @@ struct torci_set {
     struct torci_shard **shards;
     torc_task_fn *main;
     void *arg;
+    struct torc_gateway *gateways; /* atomic: all that were ever opened */
     struct torci_barrier opened, drained;
     uint32_t open_turn; /* atomic, futex: the shard that may open now */
     int open_error;     /* the first failure to open; whose turn it is may touch it */
@@ -48,6 +51,7 @@ struct torci_set {
     uint32_t shutting_down;
     uint32_t mains_left; /* shards whose main has not ended */
     uint32_t busy_left;  /* shards that serve or may serve */
+    uint32_t drain_over; /* its time is: each shard is to say what it has left */
 };
 
 struct torci_shard {
@@ -60,8 +64,12 @@ struct torci_shard {
     struct torci_returns returns;
     struct torci_mesh mesh;
     struct torci_calls calls;
+    struct torci_letters letters;
     struct torc_scope served; /* tasks that run for others; owned by the first task */
     struct torc_event look;   /* the set's state has moved */
+    struct torci_timer drain; /* of shard 0 */
+    uint32_t busy;            /* atomic: it is one of busy_left */
+    uint32_t drain_told;      /* atomic: it has said what it has left */
     bool told_shutdown;
     bool main_ended;
     bool ended;    /* the first task has come to its end */
@@ -79,5 +87,14 @@ void torci_shard_look(struct torci_shard *shard);
 
 /* Starts an orderly shutdown of the set. Any shard. */
 void torci_set_shutdown(struct torci_set *set);
+/* The set's state has moved: every shard is to look. Any thread of it. */
+void torci_set_nudge(struct torci_set *set);
+
+/* shard/drain.c: how long a signal leaves the tasks to end. Started on shard 0 by the first signal, which the process
+ * dies of when the time is over. */
+void torci_drain_start(struct torci_shard *shard);
+void torci_drain_stop(struct torci_shard *shard);
+/* On any shard when it looks: says what it has left, once, if the time is over. */
+void torci_drain_look(struct torci_shard *shard);
 
 #endif

@@ -92,16 +92,22 @@ static inline int test_run_body(void *arg)
     return result;
 }
 
-/* Runs BODY(directory) as the first task, once in a directory of PARENT. KERNEL may be NULL. */
-static inline void test_in_directory(const struct torci_kernel *kernel, torc_task_fn *body,
-                                     const char *parent)
+/* Runs BODY(directory) as the first task by RUN, once in a directory of PARENT. KERNEL may be NULL. */
+static inline void test_in_directory_by(run_fn *run, const struct torci_kernel *kernel,
+                                        torc_task_fn *body, const char *parent)
 {
     /* the tests themselves make plain system calls that may sleep */
     struct torc_config config = {.kernel = kernel, .no_stall_report = true};
     struct test_dir dir;
     test_dir_make(&dir, parent);
-    CHECK_EQ(run_shard(&config, test_run_body, &(struct test_body){body, &dir}), 0);
+    CHECK_EQ(run(&config, test_run_body, &(struct test_body){body, &dir}), 0);
     test_dir_remove(&dir);
+}
+
+static inline void test_in_directory(const struct torci_kernel *kernel, torc_task_fn *body,
+                                     const char *parent)
+{
+    test_in_directory_by(run_shard, kernel, body, parent);
 }
 
 /* A ring that knows reading and writing and no other operation on files. */

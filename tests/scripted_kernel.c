@@ -388,7 +388,7 @@ static void no_join(void *context, uintptr_t thread)
     (void)context, (void)thread;
 }
 
-static int enter_thread(void *context, int cpu, bool (*on_fault)(const void *, char *, size_t))
+static int enter_thread(void *context, int cpu, void (*on_fault)(int, const void *))
 {
     (void)context, (void)on_fault;
     return cpu < 0 ? 0 : cpu;
@@ -449,7 +449,7 @@ void scripted_init(struct scripted_kernel *script)
 
 int scripted_run(struct scripted_kernel *script, torc_task_fn *main, void *arg)
 {
-    int result = run_shard(&script->config, main, arg);
+    int result = run_alone(&script->config, main, arg);
     CHECK_EQ(script->bytes, 0);
     return result;
 }

@@ -71,6 +71,7 @@ static inline void machine_init(struct machine *machine)
 {
     memset(machine, 0, sizeof(*machine));
     fault_kernel_init(&machine->fault);
+    machine->fault.hears_crowd = true;
     machine->fault.kernel.call = machine_call;
     machine->source.kernel = &machine->fault.kernel;
     machine->source.root = "/nonexistent";

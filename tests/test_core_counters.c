@@ -179,7 +179,7 @@ TEST(counters, switches_are_counted_although_no_switch_counts)
 static int sleep_a_while(void *arg)
 {
     (void)arg;
-    return torc_sleep(10 * TORC_MS);
+    return torc_sleep(TORC_US); /* so short that gauges are not due in between */
 }
 
 static struct {
@@ -201,7 +201,10 @@ static int sleep_together(void *arg)
     for (unsigned i = 0; i < 5; i++)
         CHECK_EQ(torc_spawn(&all, sleep_a_while, NULL), 0);
     CHECK_EQ(torc_scope_join(&all), 0);
-    return torc_sleep(10 * TORC_MS);
+    CHECK_EQ(value_of("task_live"), 1);
+    CHECK_EQ(torc_sleep(TORC_US), 0);
+    CHECK_EQ(value_of("timer_armed"), 1); /* as before that sleep */
+    return 0;
 }
 
 TEST(counters, gauges_are_shown_before_a_sleep)
@@ -343,6 +346,10 @@ TEST(counters, attach_believes_nothing)
     CHECK_REFUSED(image.infos[0].offset, 64, -EPROTO);
     CHECK_REFUSED(image.infos[0].offset, 60, -EPROTO);
     CHECK_REFUSED(image.infos[0].name[0], 0, -EPROTO);
+    make_image();
+    image.file.shard_count = 1;
+    image.file.block_stride += 4; /* which there is room for */
+    CHECK_EQ(torc_counters_attach(&set, &image, sizeof image), -EPROTO);
     make_image();
     memset(image.infos[0].help, 'x', sizeof image.infos[0].help);
     CHECK_EQ(torc_counters_attach(&set, &image, sizeof image), -EPROTO);

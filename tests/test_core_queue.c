@@ -439,24 +439,24 @@ static int wake_goal_main(void *arg)
     spawn_into(&all, &goal, wait_here, NULL);
     MUST(torc_sleep(1));
     CHECK(torci_this->budget > 0);
-    uint64_t turns = torci_this->turns;
+    uint64_t turns = torci_this->counters->loop_turns;
     torc_event_set(&event);
     burn(50 * TORC_US - 1);
     CHECK(!torc_should_yield());
     burn(1);
     CHECK(torc_should_yield());
     torci_this->budget = 0;
-    CHECK_EQ(torci_this->turns, turns);
+    CHECK_EQ(torci_this->counters->loop_turns, turns);
     MUST(torc_scope_join(&all));
 
     torc_event_init(&event);
     torc_scope_init(&all);
     spawn_into(&all, &goal, wait_here, NULL);
     MUST(torc_sleep(1));
-    turns = torci_this->turns;
+    turns = torci_this->counters->loop_turns;
     torc_event_set(&event);
-    torc_yield();                           /* the first switch goes to the loop */
-    CHECK_EQ(torci_this->turns, turns + 2); /* its slice, and ours */
+    torc_yield();                                          /* the first switch goes to the loop */
+    CHECK_EQ(torci_this->counters->loop_turns, turns + 2); /* its slice, and ours */
     MUST(torc_scope_join(&all));
     return torc_queue_deinit(&goal);
 }
@@ -531,9 +531,9 @@ static int quota_main(void *arg)
     burn(1);
     CHECK(torc_should_yield());
     CHECK(torc_should_yield());
-    uint64_t turns = torci_this->turns;
+    uint64_t turns = torci_this->counters->loop_turns;
     torc_yield();
-    CHECK_EQ(torci_this->turns, turns + 1);
+    CHECK_EQ(torci_this->counters->loop_turns, turns + 1);
     CHECK(!torc_should_yield());
     return 0;
 }
@@ -554,9 +554,9 @@ static int flags_main(void *arg)
     CHECK(!torc_should_yield());
     kernel_flags = 4;
     CHECK(torc_should_yield());
-    uint64_t turns = torci_this->turns;
+    uint64_t turns = torci_this->counters->loop_turns;
     torc_yield(); /* to the loop, whoever is ready */
-    CHECK_EQ(torci_this->turns, turns + 1);
+    CHECK_EQ(torci_this->counters->loop_turns, turns + 1);
     kernel_flags = 0;
     CHECK(!torc_should_yield());
     return 0;
@@ -610,9 +610,9 @@ static int burst_main(void *arg)
         for (int k = 0; k < 16; k++) /* to adapt */
             MUST(torc_sleep(TORC_MS));
         longest_burst_ns = 0;
-        uint64_t turns = torci_this->turns, began = torc_now_ns();
+        uint64_t turns = torci_this->counters->loop_turns, began = torc_now_ns();
         MUST(torc_sleep(20 * TORC_MS));
-        uint64_t mean = (torc_now_ns() - began) / (torci_this->turns - turns);
+        uint64_t mean = (torc_now_ns() - began) / (torci_this->counters->loop_turns - turns);
         CHECK(longest_burst_ns <= 4 * TORCI_BURST_NS || longest_burst_ns <= 2 * burn_ns);
         CHECK(mean >= TORCI_BURST_NS / 4 || torci_this->burst == TORCI_BURST_MAX);
     }

@@ -63,9 +63,9 @@ static int sleep_zero_main(void *arg)
 {
     (void)arg;
     for (int i = 0; i < 5; i++) {
-        uint64_t turns = torci_this->turns;
+        uint64_t turns = torci_this->counters->loop_turns;
         MUST(torc_sleep(0));
-        CHECK_EQ(torci_this->turns, turns + 1);
+        CHECK_EQ(torci_this->counters->loop_turns, turns + 1);
     }
     CHECK_EQ(elapsed(), 0);
     return 0;

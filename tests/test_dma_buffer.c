@@ -372,7 +372,7 @@ TEST(dma_buffer, too_little_lockable_memory_fails_or_is_reported)
     struct fault_kernel fault;
     fault_kernel_init(&fault);
     limit_locked_memory(8 << 20);
-    CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, unpinnable, NULL), 0);
+    CHECK_EQ(run_alone(&(struct torc_config){.kernel = &fault.kernel}, unpinnable, NULL), 0);
     CHECK(fault_kernel_said(&fault, "stays unpinned"));
     CHECK(fault_kernel_said(&fault, "ulimit -l"));
     fault_kernel_check_clean(&fault);
@@ -447,7 +447,7 @@ TEST(dma_buffer, any_call_may_fail)
         fault_kernel_init(&fault);
         fault.fail_kinds = FAULT_ALLOC | FAULT_MAP | FAULT_REGISTER;
         fault.fail_nth = n;
-        int err = run_shard(&(struct torc_config){.kernel = &fault.kernel}, use, NULL);
+        int err = run_alone(&(struct torc_config){.kernel = &fault.kernel}, use, NULL);
         fault_kernel_check_clean(&fault);
         if (!fault.failed) {
             CHECK_EQ(err, 0);

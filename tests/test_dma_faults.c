@@ -145,7 +145,7 @@ static void on_short_kernel(torc_task_fn *body)
     between.fault.kernel.ring_setup = short_setup;
     between.fault.kernel.ring_map = short_map;
     between.fault.kernel.ring_enter = short_enter;
-    test_in_directory(&between.fault.kernel, body, test_disk());
+    test_in_directory_by(run_alone, &between.fault.kernel, body, test_disk());
     fault_kernel_check_clean(&between.fault);
 }
 
@@ -713,7 +713,7 @@ static void sweep(bool few_ops, unsigned kinds)
             fault.kernel.ring_register = test_register_few_ops;
         fault.fail_kinds = kinds;
         fault.fail_nth = n;
-        int err = run_shard(&(struct torc_config){.kernel = &fault.kernel, .no_stall_report = true},
+        int err = run_alone(&(struct torc_config){.kernel = &fault.kernel, .no_stall_report = true},
                             use_everything, &dir);
         fault_kernel_check_clean(&fault);
         CHECK_EQ(test_open_descriptors(), before);

@@ -236,7 +236,8 @@ static int runs_out_of_descriptors(void *arg)
     int count = 0, err = 0;
     make_file(path, 1);
     CHECK_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
-    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &(struct rlimit){40, old.rlim_max}), 0);
+    rlim_t few = (rlim_t)test_open_descriptors() + 20;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &(struct rlimit){few, old.rlim_max}), 0);
     for (; count < 64 && !err; count++)
         err = torc_file_open(&files[count], path, NULL);
     CHECK_EQ(err, -EMFILE);

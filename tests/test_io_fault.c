@@ -157,7 +157,7 @@ static void sweep(unsigned kinds, bool after, int error)
                                      .ring_entries = 4,
                                      .completion_entries = 8,
                                      .no_stall_report = !(kinds & FAULT_STALL)};
-        int result = run_shard(&config, program, NULL);
+        int result = run_alone(&config, program, NULL);
         fault_kernel_check_clean(&fault);
         close_what_is_left();
         CHECK_EQ(ring_open_descriptors(), descriptors);
@@ -287,7 +287,7 @@ TEST(io_fault, a_ring_that_breaks_waits_for_the_job_that_runs)
     fault.kernel.ring_enter = breaking_enter;
     sem_init(&let_go, 0, 0);
     struct torc_config config = {.kernel = &fault.kernel, .blocking_threads = 1};
-    CHECK_EQ(run_shard(&config, break_with_jobs, &answer), -EBADF);
+    CHECK_EQ(run_alone(&config, break_with_jobs, &answer), -EBADF);
     CHECK(!second_ran);
     CHECK(fault_kernel_said(&fault, "the ring failed"));
     fault_kernel_check_clean(&fault);

@@ -35,6 +35,14 @@ static int run(torc_task_fn *main, void *arg)
     return result;
 }
 
+/* For tests that look at the kernel's calls or the clock, which are those of all shards. */
+static int run_watched(torc_task_fn *main, void *arg)
+{
+    int result = run_alone(&config, main, arg);
+    fault_kernel_check_clean(&fault);
+    return result;
+}
+
 static int job_ran;
 
 static int job(void *arg)
@@ -163,7 +171,7 @@ TEST(loop, a_signal_is_not_held_up_by_a_batch)
     setup();
     signal(SIGTERM, SIG_DFL);
     fault.kernel.ring_enter = terminating_enter;
-    CHECK_EQ(run(batch_and_signal, NULL), -ECANCELED);
+    CHECK_EQ(run_watched(batch_and_signal, NULL), -ECANCELED);
 }
 
 static int sleep_in_job(void *arg)
@@ -332,7 +340,7 @@ TEST(loop, a_job_that_ends_just_before_the_sleep_ends_it)
     config.spin_ns = 1;
     fault.kernel.host.tick_mult = 0;
     fault.kernel.host.now_ns = look_at_the_clock;
-    CHECK_EQ(run(wait_beside_a_sleeper, &answer), 0);
+    CHECK_EQ(run_watched(wait_beside_a_sleeper, &answer), 0);
     CHECK(idle_looks >= 3);
 }
 
@@ -377,7 +385,7 @@ TEST(loop, wake_ups_are_heard_though_the_queue_was_full)
     config.ring_entries = 4;
     config.keep_signals = true;
     fault.kernel.ring_enter = refusing_enter;
-    CHECK_EQ(run(fill_and_call, &posted), 0);
+    CHECK_EQ(run_watched(fill_and_call, &posted), 0);
 }
 
 static int job_after_the_poll_ended(void *arg)
@@ -427,7 +435,8 @@ TEST(loop, signals_are_heard_after_their_poll_has_ended)
 {
     setup();
     signal(SIGTERM, SIG_DFL);
-    CHECK_EQ(run(signal_after_the_poll_ended, NULL), -ECANCELED);
+    CHECK_EQ(run_first(&config, signal_after_the_poll_ended, NULL), -ECANCELED);
+    fault_kernel_check_clean(&fault);
 }
 
 static uint64_t cpu_ns(void)
@@ -453,15 +462,15 @@ TEST(loop, a_sleeping_executor_enters_the_kernel_once)
 {
     uint64_t enters;
     setup();
-    CHECK_EQ(run(sleep_long, &enters), 0);
+    CHECK_EQ(run_watched(sleep_long, &enters), 0);
     CHECK(enters <= 3);
     setup();
     config.spin_ns = TORC_MS; /* looks at memory for that long, then sleeps, too */
-    CHECK_EQ(run(sleep_long, &enters), 0);
+    CHECK_EQ(run_watched(sleep_long, &enters), 0);
     CHECK(enters <= 3);
     setup();
     config.park_ns = 10 * TORC_MS;
-    CHECK_EQ(run(sleep_long, &enters), 0);
+    CHECK_EQ(run_watched(sleep_long, &enters), 0);
     CHECK(enters >= 10 && enters <= 23);
 }
 
@@ -556,7 +565,7 @@ TEST(loop, the_polled_ring_is_asked_until_its_operations_have_ended)
     config.ring_entries = 4;
     config.completion_entries = 8;
     fault.kernel.ring_setup = setup_without_iopoll;
-    CHECK_EQ(run(use_polled_ring, NULL), 42);
+    CHECK_EQ(run_watched(use_polled_ring, NULL), 42);
 }
 
 static int refuse_polled_ring(void *arg)

@@ -26,9 +26,11 @@ static void setup(void)
     config = (struct torc_config){.kernel = &fault.kernel, .no_stall_report = true};
 }
 
+/* Alone on a kernel that the test has changed: it has one script for all rings. */
 static int run(torc_task_fn *main, void *arg)
 {
-    int result = run_shard(&config, main, arg);
+    bool alone = fault.kernel.ring_enter != fault_ring_enter;
+    int result = (alone ? run_alone : run_shard)(&config, main, arg);
     fault_kernel_check_clean(&fault);
     return result;
 }
@@ -339,11 +341,10 @@ static int flood_and_work(void *arg)
         CHECK_EQ(torc_blocking(job, NULL), i + 1);
         CHECK_EQ(flood(arg), 0);
     }
-    raise(SIGTERM);
-    for (int i = 0; i < 100000 && !torc_is_shutting_down(); i++)
-        torc_yield();
+    kill(getpid(), SIGTERM); /* shard 0 hears it for all */
+    int err = torc_sleep(60 * TORC_SEC);
     CHECK(torc_is_shutting_down());
-    return torc_sleep(TORC_SEC);
+    return err;
 }
 
 TEST(op, signals_and_jobs_are_heard_after_floods)

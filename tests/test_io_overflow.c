@@ -113,16 +113,18 @@ TEST(overflow, the_task_is_named)
 {
     char text[1024];
     die((struct overflow){.fn = deep, .name = "recursive"}, text, sizeof text);
-    CHECK_STR(text, "torc: task \"recursive\" overflowed its stack of 64 KiB: give it more with "
-                    "torc_task_options.stack_bytes\n");
+    CHECK_STR(without_crowd(text),
+              "torc: task \"recursive\" overflowed its stack of 64 KiB: give it more with "
+              "torc_task_options.stack_bytes\n");
 }
 
 TEST(overflow, a_task_without_a_name_is_reported_too)
 {
     char text[1024];
     die((struct overflow){.fn = deep, .stack_bytes = 100000}, text, sizeof text);
-    CHECK_STR(text, "torc: task \"task\" overflowed its stack of 128 KiB: give it more with "
-                    "torc_task_options.stack_bytes\n");
+    CHECK_STR(without_crowd(text),
+              "torc: task \"task\" overflowed its stack of 128 KiB: give it more with "
+              "torc_task_options.stack_bytes\n");
 }
 
 TEST(overflow, a_frame_larger_than_the_guard_does_not_get_past_it)
@@ -139,7 +141,7 @@ TEST(overflow, other_faults_are_not_blamed_on_a_stack)
 {
     char text[1024];
     die((struct overflow){.fn = fault_elsewhere, .name = "innocent"}, text, sizeof text);
-    CHECK_STR(text, "");
+    CHECK(strstr(text, "task \"innocent\": SIGSEGV at address ") && !strstr(text, "overflowed"));
     die((struct overflow){.fn = fault_on_the_stack, .name = "innocent"}, text, sizeof text);
-    CHECK_STR(text, "");
+    CHECK(strstr(text, "task \"innocent\": SIGSEGV at address ") && !strstr(text, "overflowed"));
 }

@@ -683,6 +683,7 @@ TEST(shard_placement, programs_can_ask_beforehand)
     int cpus[4] = {-1, -1, -1, -1};
     char note[TORC_PLACE_NOTE_BYTES];
     setenv("HWLOC_SYNTHETIC", EPYC, 1);
+    unsetenv("TORC_SHARDS");
     CHECK_EQ(torc_topology_load(&topology), 0);
     struct torc_config config = {.shards = 3, .placement = TORC_PLACE_SPREAD};
     CHECK_EQ(torc_topology_place(topology, &config, cpus, 2, note), 3);

@@ -129,7 +129,7 @@ TEST(region, near_the_limit_of_locked_memory_nothing_is_pinned_ahead)
     struct fault_kernel fault;
     fault_kernel_init(&fault);
     limit_locked_memory((6 << 20) + (600 << 10));
-    CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, near_the_limit, &fault), 0);
+    CHECK_EQ(run_alone(&(struct torc_config){.kernel = &fault.kernel}, near_the_limit, &fault), 0);
     fault_kernel_check_clean(&fault);
 }
 

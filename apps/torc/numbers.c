@@ -66,7 +66,7 @@ int bench_numbers_parse(const char *text, struct bench_numbers *set)
 {
     *set = (struct bench_numbers){{0}};
     for (const char *at = text;; at++) {
-        unsigned first, last;
+        unsigned first = 0, last;
         int err = parse_number(&at, &first);
         last = first;
         if (!err && *at == '-') {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum {
@@ -31,11 +32,6 @@ static uint64_t wall_ms(void)
 static const struct bench_instance *instance_of(const struct bench_worker *worker)
 {
     return &worker->run->plan->instances[worker->index];
-}
-
-static struct bench_wave *wave_of(const struct bench_worker *worker)
-{
-    return &worker->run->waves[instance_of(worker)->job->wave];
 }
 
 static struct bench_worker *worker_of(struct bench_run *run, const struct bench_instance *instance)
@@ -70,19 +66,40 @@ static void set_paying(struct bench_worker *worker, bool paying)
     __atomic_store_n(&run->live[worker->index].running, paying, __ATOMIC_RELAXED);
 }
 
-static void arrive_at_start(struct bench_run *run, struct bench_wave *wave)
+static uint32_t start_of(unsigned wave)
 {
-    if (bench_gate_arrive(&wave->start))
-        wave->helpers_before_ns = helpers_ns(run); /* read when the shards have ended */
+    return 2 * wave;
+}
+
+static uint32_t end_of(unsigned wave)
+{
+    return 2 * wave + 1;
+}
+
+static void keep_first_error(struct bench_run *run, int err)
+{
+    int none = 0;
+    /* read when the shards have ended */
+    if (err)
+        (void)__atomic_compare_exchange_n(&run->error, &none, err, false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED);
+}
+
+static void arrive_at_start(struct bench_run *run, unsigned wave)
+{
+    int arrived = bench_gate_arrive(&run->gates, start_of(wave));
+    if (arrived > 0)
+        run->waves[wave].helpers_before_ns = helpers_ns(run); /* read when the shards have ended */
+    else if (arrived < 0 && arrived != -ECANCELED)
+        keep_first_error(run, arrived);
 }
 
 static int ready(void *context, const struct bench_instance *instance)
 {
     struct bench_worker *worker = worker_of(context, instance);
-    struct bench_wave *wave = wave_of(worker);
     worker->arrived = true;
-    arrive_at_start(worker->run, wave);
-    int err = bench_gate_wait(&wave->start);
+    arrive_at_start(worker->run, instance->job->wave);
+    int err = bench_gate_wait(&worker->run->gates, start_of(instance->job->wave));
     worker->started_ns = torc_now_ns();
     return err;
 }
@@ -98,20 +115,11 @@ static void begins(void *context, const struct bench_instance *instance)
     __atomic_store_n(&run->began, true, __ATOMIC_RELAXED);
 }
 
-static void keep_first_error(struct bench_run *run, int err)
-{
-    int none = 0;
-    /* read when the shards have ended */
-    if (err)
-        (void)__atomic_compare_exchange_n(&run->error, &none, err, false, __ATOMIC_RELAXED,
-                                          __ATOMIC_RELAXED);
-}
-
 static int work(void *arg)
 {
     struct bench_worker *worker = arg;
     struct bench_run *run = worker->run;
-    struct bench_wave *wave = wave_of(worker);
+    unsigned wave = instance_of(worker)->job->wave;
     int err = bench_engine_run(instance_of(worker), &run->env, run->stats[worker->index],
                                &run->live[worker->index]);
     if (!worker->arrived)
@@ -121,14 +129,13 @@ static int work(void *arg)
     set_paying(worker, false);
     keep_first_error(run, err);
     /* the last one writes; read when the shards have ended */
-    if (!__atomic_sub_fetch(&wave->left, 1, __ATOMIC_ACQ_REL))
-        wave->helpers_after_ns = helpers_ns(run);
+    if (!__atomic_sub_fetch(&run->waves[wave].left, 1, __ATOMIC_ACQ_REL))
+        run->waves[wave].helpers_after_ns = helpers_ns(run);
     return 0; /* the others of the wave go on */
 }
 
 static int run_wave(struct bench_run *run, unsigned number, unsigned shard)
 {
-    struct bench_wave *wave = &run->waves[number];
     struct torc_scope copies;
     int err = 0;
     torc_scope_init(&copies);
@@ -139,10 +146,10 @@ static int run_wave(struct bench_run *run, unsigned number, unsigned shard)
             err = torc_spawn_with(&copies, &options, work, &run->workers[i]);
     }
     if (err) {
-        fprintf(stderr, "torc bench: the jobs can't be started: %d\n", err);
+        fprintf(stderr, "torc bench: the jobs can't be started: %s\n", strerror(-err));
         torc_scope_cancel(&copies);
     }
-    arrive_at_start(run, wave);
+    arrive_at_start(run, number);
     int failed = torc_scope_join(&copies);
     return err ? err : failed;
 }
@@ -152,9 +159,10 @@ static int run_waves(struct bench_run *run, unsigned shard)
     int err = 0;
     for (unsigned number = 0; number < run->wave_count && !err; number++) {
         err = run_wave(run, number, shard);
-        (void)bench_gate_arrive(&run->waves[number].end);
         if (!err)
-            err = bench_gate_wait(&run->waves[number].end);
+            err = bench_gate_arrive(&run->gates, end_of(number));
+        if (err >= 0)
+            err = bench_gate_wait(&run->gates, end_of(number));
     }
     return err;
 }
@@ -199,6 +207,7 @@ static int run_shard(void *arg)
     struct bench_run *run = arg;
     unsigned shard = torc_shard_id();
     bench_usage_start(&run->meters[shard]);
+    bench_gates_enter(&run->gates);
     int err = make_stats(run, shard);
     if (!err)
         err = run_and_show(run, shard);
@@ -243,15 +252,17 @@ int bench_run_try(const struct bench_plan *plan)
     return torc_run(&config, nothing, NULL);
 }
 
+/* At the end of a wave all shards meet, at its start all its copies too. */
 static void init_waves(struct bench_run *run)
 {
     const struct bench_plan *plan = run->plan;
-    for (unsigned i = 0; i < plan->instance_count; i++)
+    for (unsigned i = 0; i < plan->instance_count; i++) {
         run->waves[plan->instances[i].job->wave].left++;
-    for (unsigned i = 0; i < run->wave_count; i++) {
-        struct bench_wave *wave = &run->waves[i];
-        bench_gate_init(&wave->start, wave->left + plan->shard_count);
-        bench_gate_init(&wave->end, plan->shard_count);
+        bench_gate_expect(&run->gates, start_of(plan->instances[i].job->wave), 1);
+    }
+    for (unsigned wave = 0; wave < run->wave_count; wave++) {
+        bench_gate_expect(&run->gates, start_of(wave), plan->shard_count);
+        bench_gate_expect(&run->gates, end_of(wave), plan->shard_count);
     }
 }
 
@@ -264,7 +275,8 @@ static int init_run(struct bench_run *run, const struct bench_plan *plan)
     run->workers = calloc(count, sizeof(*run->workers));
     run->meters = calloc(plan->shard_count, sizeof(*run->meters));
     run->waves = calloc(run->wave_count, sizeof(*run->waves));
-    if (!run->stats || !run->live || !run->workers || !run->meters || !run->waves) {
+    int err = bench_gates_init(&run->gates, 2 * run->wave_count, plan->shard_count);
+    if (err || !run->stats || !run->live || !run->workers || !run->meters || !run->waves) {
         fprintf(stderr, "torc bench: no memory for %u jobs\n", count);
         return -ENOMEM;
     }
@@ -315,5 +327,6 @@ void bench_run_deinit(struct bench_run *run)
     free(run->workers);
     free(run->meters);
     free(run->waves);
+    bench_gates_deinit(&run->gates);
     *run = (struct bench_run){.plan = run->plan, .began = run->began};
 }

@@ -17,7 +17,6 @@
 #include "apps/torc/usage.h"
 
 struct bench_wave {
-    struct bench_gate start, end;
     uint32_t left; /* atomic: copies that have not ended */
     /* What the kernel's helpers had used when it began, and when the last copy had ended. */
     uint64_t helpers_before_ns, helpers_after_ns;
@@ -31,6 +30,7 @@ struct bench_run {
     struct bench_usage_meter *meters; /* one a shard */
     struct bench_wave *waves;
     unsigned wave_count;
+    struct bench_gates gates; /* two a wave: its start, its end */
     struct bench_engine_env env;
     bool began; /* atomic: something was measured */
     int error;  /* atomic: the first one of a job */
