@@ -112,6 +112,14 @@ static int queue_bell(struct torci_shard *self, struct torci_peer *peer)
     return 0;
 }
 
+void torci_mesh_bury(struct torci_shard *self)
+{
+    const struct torci_kernel *kernel = self->io.kernel;
+    for (uint32_t id = 0; id < self->set->count; id++)
+        if (self->mesh.peers[id].bell_in_flight)
+            (void)kernel->wake(kernel->host.context, shard_of(self, id)->io.wake.event_fd);
+}
+
 static void ring_bell(struct torci_shard *self, struct torci_peer *peer)
 {
     struct torci_io *to = &shard_of(self, peer->id)->io;
@@ -486,7 +494,7 @@ static void mesh_turn(struct torci_io *io)
     if (!torci_list_is_empty(&mesh->chores))
         do_chores(self);
     torci_mesh_flush_all(self);
-    if (self->stopping)
+    if (self->stopping && !self->buried)
         torc_event_set(&self->look); /* its first task may wait until all has gone out */
     io->outside.busy = mesh->stalled || !torci_list_is_empty(&mesh->chores);
 }
