@@ -23,7 +23,7 @@ enum {
     EMPTY_LOOKS_MAX = 64, /* turns that a lane is watched after its last message */
 };
 
-_Static_assert(RELEASE_BATCH < TORCI_LANE_SLOTS, "a full lane is always told of");
+_Static_assert((int)RELEASE_BATCH < (int)TORCI_LANE_SLOTS, "a full lane is always told of");
 
 /* ---- the map ---- */
 
