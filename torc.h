@@ -32,6 +32,7 @@
 #include "shard/alloc.h"
 #include "shard/call.h"
 #include "shard/placement.h"
+#include "shard/fabric.h"
 #include "shard/run.h"
 #include "shard/thread.h"
 #include "shard/topology.h"
