@@ -61,8 +61,10 @@
     BY_SIZE(dma_writes, "", "writes of files") \
     BY_SIZE(dma_write_bytes, "bytes", "handed over by writes of files") \
     COUNTER(dma_syncs, "", "syncs of files") \
-    HISTOGRAM(dma_read_ns, "ns", "from a task's read to its result") \
-    HISTOGRAM(dma_write_ns, "ns", "from a task's write to its result") \
+    HISTOGRAM(dma_read_ns, "ns", \
+              "from a read to its result; of started ones every eighth stands for eight") \
+    HISTOGRAM(dma_write_ns, "ns", \
+              "from a write to its result; of started ones every eighth stands for eight") \
     HISTOGRAM(dma_sync_ns, "ns", "from a task's sync to its result") \
     COUNTER(dma_bounce_reads, "", "unaligned reads of direct files, through a bounce buffer") \
     COUNTER(dma_pool_calls, "", "operations that the ring lacks, done by the blocking pool") \
@@ -129,10 +131,17 @@ static inline uint32_t torci_counter_bucket(uint64_t ns)
     return (uint32_t)(index < TORC_COUNTER_BUCKETS ? index : TORC_COUNTER_BUCKETS - 1);
 }
 
+/* A sample that stands for TIMES of them. */
+static inline void torci_count_ns_times(struct torci_counter_histogram *histogram, uint64_t ns,
+                                        uint64_t times)
+{
+    torci_count_add(&histogram->buckets[torci_counter_bucket(ns)], times);
+    torci_count_add(&histogram->sum_ns, ns * times);
+}
+
 static inline void torci_count_ns(struct torci_counter_histogram *histogram, uint64_t ns)
 {
-    torci_count(&histogram->buckets[torci_counter_bucket(ns)]);
-    torci_count_add(&histogram->sum_ns, ns);
+    torci_count_ns_times(histogram, ns, 1);
 }
 
 /* Which class a transfer of SIZE bytes belongs to: each is four times as large as the one before. */

@@ -39,17 +39,26 @@ struct torci_wait;
  * (multishot) the op is still in flight and DONE will run again. */
 typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags);
 
+/* What stands between an operation and DONE, the caller's completion function: when it began. */
+struct torci_timed {
+    torc_op_fn *done;
+    uint64_t began_ns;
+};
+
 /* Fields are private; those after DONE are of the task form, whose state lies here and nowhere else so that a task and
  * its operation share as few cache lines as can be. */
 struct torc_op {
     torc_op_fn *done;       /* NULL: a task waits, or will */
     struct torci_park park; /* no fiber: it has not come to wait yet */
     struct torci_ring *ring;
-    uint32_t flags;         /* of the completion: IORING_CQE_F_* */
-    uint16_t with_kernel;   /* completions to come: the op's, the cancel's */
-    uint8_t retry;          /* of the cancel */
-    bool ended;             /* before its task came to wait */
-    struct torci_link link; /* while the cancel is to be repeated */
+    uint32_t flags;       /* of the completion: IORING_CQE_F_* */
+    uint16_t with_kernel; /* completions to come: the op's, the cancel's */
+    uint8_t retry;        /* of the cancel */
+    bool ended;           /* before its task came to wait */
+    union {
+        struct torci_link link;   /* while the cancel is to be repeated */
+        struct torci_timed timed; /* of an embedded one whose room measures it */
+    };
 };
 
 /* Takes the next entry of the submission queue for OP; it goes to the kernel with the loop's next turn, together with

@@ -22,6 +22,8 @@
 #ifndef TORC_SHARD_ALLOC_INTERNAL_H
 #define TORC_SHARD_ALLOC_INTERNAL_H
 
+#include <string.h>
+
 #include "core/sanitizer_internal.h"
 #include "shard/alloc.h"
 #include "shard/arena_internal.h"
@@ -30,6 +32,7 @@ enum {
     TORCI_UNIT_LARGE = 255,
     TORCI_WATCH_NEVER = INT32_MAX,
     TORCI_SLAB_LINE = 64,
+    TORCI_POISON_BYTES_MAX = 512,
 };
 
 /* In each free block. */
@@ -115,8 +118,10 @@ static inline void torci_alloc_poison(void *block, size_t bytes)
 #if defined(TORCI_ASAN)
     __asan_poison_memory_region(block, bytes);
 #elif defined(TORC_DEBUG) && TORC_DEBUG
-    for (size_t i = sizeof(struct torci_free_block); i < bytes; i++)
-        ((unsigned char *)block)[i] = 0xdd;
+    /* what is used after it was freed is used from its beginning, as a rule */
+    if (bytes > TORCI_POISON_BYTES_MAX)
+        bytes = TORCI_POISON_BYTES_MAX;
+    memset((struct torci_free_block *)block + 1, 0xdd, bytes - sizeof(struct torci_free_block));
 #endif
 }
 

@@ -86,6 +86,11 @@ refuses missing_node 'numa_cpu_nodes: there is no node 4000, only' \
     --name=a --size=1m --filename="$dir/x" --numa_cpu_nodes=4000
 refuses missing_memory_node 'numa_mem_policy: there is no node 4000, only' \
     --name=a --size=1m --filename="$dir/x" --numa_mem_policy=bind:4000
+TORC_CPUS=4000
+export TORC_CPUS
+refuses missing_cpu_of_the_environment 'torc bench: the CPU list names CPU 4000, which does not exist' \
+    --name=a --size=1m --filename="$dir/x"
+unset TORC_CPUS
 rm -f "$dir/out" "$dir/err"
 # The second one, if there is one, and the list of both.
 cpu1=

@@ -3,6 +3,8 @@
 # torc info against the machine it runs on: its JSON is valid and says what /proc and /sys say, it works
 # for anybody, and where io_uring is forbidden it names the reason.
 set -u
+# Whoever tests with more shards than CPUs is told so on standard error, where there is to be nothing.
+unset TORC_SHARDS TORC_HUGEPAGES
 torc=${TORC:-$B/torc}
 deny=$B/tests/deny_uring
 case $B in /*) dir=$B/info-test ;; *) dir=$PWD/$B/info-test ;; esac
@@ -68,6 +70,14 @@ elif command -v jq >/dev/null || command -v python3 >/dev/null; then
     cat "$dir/info.json"
 else
     echo "skip info_json_is_valid neither jq nor python3"
+fi
+
+if ! command -v jq >/dev/null; then
+    echo "skip info_arenas_are_there_if_the_ring_is no jq"
+else
+    jq -e '(.arenas | length) == (if .io_uring.available then .machine.shards else 0 end)
+        and all(.arenas[]; .size_bytes > 0 and .pages_on_node <= .pages_sampled)' "$dir/info.json" >/dev/null
+    check info_arenas_are_there_if_the_ring_is "$(jq -c .arenas "$dir/info.json")"
 fi
 
 if ! command -v jq >/dev/null; then

@@ -206,6 +206,7 @@ TEST(bench_placement, waves_have_shards_of_their_own)
                    "--registerfiles"),
              0);
     CHECK_STR(cpus_of(&run), "6 2 3 0");
+    CHECK_EQ(bench_plan_largest_wave(&run.plan), 2);
     CHECK_EQ(run.plan.shard_count, 4);
     CHECK_EQ(run.plan.instances[0].shard, 3);
     CHECK_EQ(run.plan.instances[1].shard, 1);
@@ -330,5 +331,7 @@ TEST(bench_placement, this_machine_can_be_read)
         CHECK(bench_numbers_has(&machine.nodes, machine.node_of[machine.order[i]]));
     }
     CHECK(bench_numbers_count(&machine.memory_nodes) > 0);
+    CHECK_EQ(bench_machine_read(&machine, 1, &spec), 0);
+    CHECK_EQ(machine.order_count, 1); /* no more than are wanted */
     bench_spec_deinit(&spec);
 }

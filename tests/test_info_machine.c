@@ -2,11 +2,13 @@
  *
  * `torc info` on machines that are not here: /proc and /sys are files that each test writes.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <torc.h>
 
 #include "apps/torc/info.h"
+#include "apps/torc/info_text.h"
 #include "tests/dma_dir.h"
 #include "tests/harness.h"
 
@@ -343,4 +345,60 @@ TEST(info_text, hostile_names_reach_no_terminal_and_lines_stay_inside)
     free(text);
     info_devices_free(&info.devices);
     test_dir_remove(&root);
+}
+
+/* ---- the memory of shards ---- */
+
+static char *arenas_as_text(const struct info_arenas *arenas)
+{
+    char *text;
+    size_t size;
+    const struct info_style style = {.width = 200};
+    struct info_page page = {.out = open_memstream(&text, &size), .style = &style};
+    info_page_colours(&page);
+    info_print_arenas(&page, arenas);
+    fclose(page.out);
+    return text;
+}
+
+TEST(info_arenas, reserved_pages_are_counted_by_node)
+{
+    struct info_arenas arenas;
+    test_dir_make(&root, "/tmp");
+    put("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "8\n");
+    put("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "3\n");
+    put("/sys/devices/system/node/node2/hugepages/hugepages-2048kB/nr_hugepages", "1\n");
+    put("/sys/devices/system/node/node2/hugepages/hugepages-2048kB/free_hugepages", "0\n");
+    CHECK(info_arenas_find(&arenas, root.path, false));
+    CHECK_EQ(arenas.node_count, 2);
+    CHECK_EQ(arenas.nodes[0].huge_pages, 8);
+    CHECK_EQ(arenas.nodes[0].huge_pages_free, 3);
+    CHECK_EQ(arenas.nodes[1].node, 2);
+    CHECK_EQ(arenas.nodes[1].huge_pages_free, 0);
+    CHECK_EQ(arenas.count, 0); /* no ring, no shards */
+    char *text = arenas_as_text(&arenas);
+    CHECK(strstr(text, "8 reserved huge pages of 2 MiB, 3 free"));
+    free(text);
+    info_arenas_free(&arenas);
+    test_dir_remove(&root);
+}
+
+TEST(info_arenas, shards_that_are_alike_are_one_row)
+{
+    struct torc_arena_stats items[4];
+    for (int i = 0; i < 4; i++)
+        items[i] = (struct torc_arena_stats){
+            .node = i < 3 ? 0 : 1,
+            .bound = true,
+            .pages = TORC_HUGEPAGES_RESERVED,
+            .size_bytes = 1 << 30,
+            .uses = {[TORC_ARENA_DMA] = {.pages_sampled = 10, .pages_on_node = 9}}};
+    items[3].sample_error = -EPERM;
+    const struct info_arenas arenas = {.count = 4, .items = items};
+    char *text = arenas_as_text(&arenas);
+    CHECK(strstr(text, "shards 0-2"));
+    CHECK(strstr(text, "on node 0, bound, huge pages: reserved, 27 of 30 pages"));
+    CHECK(strstr(text, "shard 3"));
+    CHECK(strstr(text, "on node 1, bound, huge pages: reserved, placement not told"));
+    free(text);
 }

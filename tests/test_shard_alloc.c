@@ -169,7 +169,7 @@ static void random_walk(uint64_t seed)
     begin(large_arena);
     memset(held, 0, sizeof held);
     torci_random_seed(&random, seed);
-    for (unsigned round = 0; round < 200000; round++) {
+    for (unsigned round = 0; round < 100000; round++) {
         unsigned i = (unsigned)torci_random_below(&random, HELD);
         if (held[i].block) {
             if (held[i].size)

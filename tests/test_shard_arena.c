@@ -56,10 +56,7 @@ static struct torci_arena *make_plain(struct torci_arena_set **set)
 
 static bool is_zero(const char *memory, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++)
-        if (memory[i])
-            return false;
-    return true;
+    return !memory[0] && !memcmp(memory, memory + 1, bytes - 1);
 }
 
 static size_t resident(char *memory, size_t bytes)
@@ -698,12 +695,12 @@ static int live(void)
         return err;
     err = torci_arena_open(set, 1, 0, &arena);
     for (unsigned use = 0; !err && use < TORC_ARENA_USES; use++) {
-        char *memory = torci_arena_map(arena, use, 3 << 20);
+        char *memory = torci_arena_map(arena, use, 5 * UNIT);
         if (memory && use != TORC_ARENA_DMA && use != TORC_ARENA_SLABS)
-            CHECK(is_zero(memory, 3 << 20));
+            CHECK(is_zero(memory, 5 * UNIT));
         if (memory)
-            memset(memory, 1, 3 << 20);
-        torci_arena_unmap(arena, memory, 3 << 20);
+            memset(memory, 1, 5 * UNIT);
+        torci_arena_unmap(arena, memory, 5 * UNIT);
         torci_arena_stats_get(arena, &stats);
         CHECK(torci_arena_check(arena));
     }

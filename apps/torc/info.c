@@ -153,7 +153,8 @@ int torc_info_main(int argc, char **argv)
     info.ring = &ring;
     info_machine_find(&info.machine, HERE);
     info_limits_find(&info.limits, HERE);
-    if (!info_devices_find(&info.devices, HERE)) {
+    if (!info_arenas_find(&info.arenas, HERE, !ring.error) ||
+        !info_devices_find(&info.devices, HERE)) {
         fputs("torc info: out of memory\n", stderr);
         return 1;
     }
@@ -163,5 +164,6 @@ int torc_info_main(int argc, char **argv)
     else
         info_print_text(&info, &style, stdout);
     info_devices_free(&info.devices);
+    info_arenas_free(&info.arenas);
     return finish(0);
 }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "apps/torc/info_arenas.h"
+
 struct torc_ring_info;
 
 enum {
@@ -84,6 +86,7 @@ struct info {
     struct info_machine machine;
     const struct torc_ring_info *ring;
     struct info_limits limits;
+    struct info_arenas arenas;
     struct info_devices devices;
     unsigned hint_count;
     struct info_hint hints[INFO_HINTS_MAX];

@@ -179,6 +179,7 @@ void info_print_json(const struct info *info, FILE *out)
     put_machine(&json, &info->machine);
     put_ring(&json, info->ring);
     put_limits(&json, &info->limits);
+    info_put_arenas(&json, &info->arenas);
     bench_json_array(&json, "devices");
     for (unsigned i = 0; i < info->devices.count; i++)
         put_device(&json, &info->devices.items[i]);

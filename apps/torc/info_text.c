@@ -248,6 +248,7 @@ void info_print_text(const struct info *info, const struct info_style *style, FI
     print_machine(&page, info);
     print_ring(&page, info->ring);
     print_limits(&page, &info->limits);
+    info_print_arenas(&page, &info->arenas);
     info_print_devices(&page, &info->devices);
     print_hints(&page, info);
 }

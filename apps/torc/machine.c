@@ -30,6 +30,16 @@ static void copy_topology(struct bench_machine *machine, const struct torc_topol
         machine->memory_nodes = machine->nodes;
 }
 
+/* The library's line, without the name that ours begin with; it has said what is wrong with a variable itself. */
+static int fail_placement(struct bench_spec *spec, int err, const char *note)
+{
+    static const char PREFIX[] = "torc: ";
+    if (!*note)
+        return bench_fail(spec, err, "the shards can't be placed: see the line above");
+    return bench_fail(spec, err, "%s",
+                      strncmp(note, PREFIX, strlen(PREFIX)) ? note : note + strlen(PREFIX));
+}
+
 /* The library decides how many shards there may be, and once more which CPUs so many of them get. */
 static int choose(struct bench_machine *machine, const struct torc_topology *topology,
                   unsigned wanted, struct bench_spec *spec)
@@ -47,7 +57,7 @@ static int choose(struct bench_machine *machine, const struct torc_topology *top
         count = torc_topology_place(topology, &(struct torc_config){.shards = (uint32_t)count},
                                     cpus, BENCH_NUMBERS_MAX, note);
     if (count < 0)
-        return bench_fail(spec, count, "%s", *note ? note : "no CPUs can be chosen");
+        return fail_placement(spec, count, note);
     for (int i = 0; i < count; i++)
         if (cpus[i] >= 0 && bench_numbers_has(&machine->cpus, (unsigned)cpus[i]))
             machine->order[machine->order_count++] = (unsigned)cpus[i];

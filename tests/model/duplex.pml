@@ -97,10 +97,12 @@ inline find_slot(me)
         no_slot = (next - seen == CAPACITY);
         seen = 0;
 #endif
+#ifdef WAITING_TAKEN_BACK
         if
         :: no_slot
         :: else -> store(me, WAITING(me), 0)
         fi
+#endif
     :: else
     fi
 #endif
@@ -115,17 +117,21 @@ inline run_task(me)
         find_slot(me);
         if
         :: no_slot ->
+            no_slot = false;
 #ifndef WAITS_UNPUBLISHED
             if
             :: published != next -> published = next; publish(me, PEER(me), me, published)
             :: else
             fi;
 #endif
-            no_slot = false;
             waits = true
         :: else -> fill(me, me, next); next++
         fi
-    od
+    od;
+    if
+    :: waits -> find_slot(me); no_slot = false /* another task tries, too, and does without */
+    :: true
+    fi
 }
 
 inline turn(me)
