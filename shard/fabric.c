@@ -22,11 +22,10 @@
 
 #define FAILED (UINT32_C(1) << 31)
 
-/* A shard's place at the meeting; its own, until the note comes round. */
+/* A shard's place at the meeting. */
 struct seat {
     struct torci_note note;
     struct torc_fabric_node *node; /* NULL: it has not come, or has gone */
-    struct torc_xsender **senders; /* to this shard, by sending shard; in the node's memory */
 };
 
 struct torci_meeting {
@@ -35,6 +34,8 @@ struct torci_meeting {
     uint32_t count, first;
     bool going_round;
     size_t bytes;
+    struct torc_xsender *
+        *senders; /* to each shard, from each; a shard may leave before all have taken theirs */
     struct seat seats[];
 };
 
@@ -52,7 +53,8 @@ static struct torci_meeting *find_meeting(struct torci_shard *self, struct torc_
     if (found)
         return found;
     uint32_t count = self->set->count;
-    size_t bytes = sizeof(struct torci_meeting) + count * sizeof(struct seat);
+    size_t seats_end = sizeof(struct torci_meeting) + count * sizeof(struct seat);
+    size_t bytes = seats_end + (size_t)count * count * sizeof(struct torc_xsender *);
     struct torci_meeting *meeting =
         (struct torci_meeting *)torci_arena_map(self->arena, TORC_ARENA_LANES, bytes);
     if (!meeting)
@@ -61,6 +63,7 @@ static struct torci_meeting *find_meeting(struct torci_shard *self, struct torc_
     meeting->count = count;
     meeting->first = self->id;
     meeting->bytes = bytes;
+    meeting->senders = (struct torc_xsender **)(void *)((char *)meeting + seats_end);
     if (__atomic_compare_exchange_n(&fabric->meeting, &found, meeting, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_ACQUIRE))
         return meeting;
@@ -95,7 +98,7 @@ static bool note_came(struct torci_shard *self, uint32_t from, const struct torc
     bool failed = __atomic_load_n(&meeting->state, __ATOMIC_ACQUIRE) & FAILED;
     if (node && !failed)
         for (uint32_t to = 0; to < meeting->count; to++)
-            node->to[to] = meeting->seats[to].senders[self->id];
+            node->to[to] = meeting->senders[to * meeting->count + self->id];
     if (node) {
         node->met = true;
         node->result = failed ? -EPIPE : 0;
@@ -123,7 +126,7 @@ static int alloc_node(struct torci_shard *self, struct torc_fabric_node *node)
     *node = (struct torc_fabric_node){.count = count};
     torci_link_init(&node->waiters);
     const struct torci_host *host = &self->io.kernel->host;
-    /* to, from, the seat's senders, ready */
+    /* to, from, the senders that lead here, ready */
     node->memory_bytes = (size_t)count * 3 * sizeof(void *) + (count + 63) / 64 * sizeof(uint64_t);
     node->memory = host->alloc(host->context, node->memory_bytes);
     if (!node->memory)
@@ -134,7 +137,7 @@ static int alloc_node(struct torci_shard *self, struct torc_fabric_node *node)
     return 0;
 }
 
-static struct torc_xsender **seat_senders(const struct torc_fabric_node *node)
+static struct torc_xsender **own_senders(const struct torc_fabric_node *node)
 {
     return node->to + 2 * (size_t)node->count;
 }
@@ -166,7 +169,7 @@ static void moved(struct torci_xend *end)
 static int open_receivers(struct torci_shard *self, const struct torc_fabric *fabric,
                           struct torc_fabric_node *node)
 {
-    struct torc_xsender **senders = seat_senders(node);
+    struct torc_xsender **senders = own_senders(node);
     for (uint32_t from = 0; from < node->count; from++) {
         if (!has_channel(fabric, from, self->id))
             continue;
@@ -201,8 +204,8 @@ void torc_fabric_leave(struct torc_fabric_node *node)
 static void give_up(struct torc_fabric_node *node)
 {
     for (uint32_t id = 0; node->memory && id < node->count; id++)
-        if (seat_senders(node)[id])
-            torc_xchan_close_sender(seat_senders(node)[id]);
+        if (own_senders(node)[id])
+            torc_xchan_close_sender(own_senders(node)[id]);
     torc_fabric_leave(node);
 }
 
@@ -251,7 +254,8 @@ int torc_fabric_join(struct torc_fabric *fabric, struct torc_fabric_node *node)
         err = open_receivers(self, fabric, node);
     struct seat *seat = &meeting->seats[self->id];
     if (!err) {
-        seat->senders = seat_senders(node);
+        memcpy(&meeting->senders[self->id * meeting->count], own_senders(node),
+               meeting->count * sizeof *meeting->senders);
         seat->node = node;
     }
     count_in(self, meeting, err != 0);
