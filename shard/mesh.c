@@ -471,6 +471,8 @@ static void mesh_turn(struct torci_io *io)
     if (!torci_list_is_empty(&mesh->chores))
         do_chores(self);
     torci_mesh_flush_all(self);
+    if (self->stopping && !self->buried)
+        torc_event_set(&self->look); /* its first task may wait until all has gone out */
     io->outside.busy = mesh->stalled || !torci_list_is_empty(&mesh->chores);
 }
 

@@ -122,7 +122,7 @@ static bool may_stop(const struct torci_shard *shard)
 
 static bool is_quiet(const struct torci_shard *shard)
 {
-    return !left(&shard->set->busy_left) && torci_mesh_is_flushed(shard);
+    return !left(&shard->set->busy_left);
 }
 
 /* All mains have ended, and what they have posted is in the lanes. It may have to wait for tasks, with nothing that would
@@ -153,6 +153,8 @@ static void linger(struct torci_shard *shard)
         torc_scope_cancel(&shard->served);
     int failed = torc_scope_join(&shard->served);
     (void)failed; /* who asked for the work has been told */
+    /* While the others are there to take it: once all are quiet nobody makes room in a full lane any more. */
+    wait_for(shard, torci_mesh_is_flushed);
     leave_busy(shard);
     wait_for(shard, is_quiet);
     torc_mask_leave(&mask);

@@ -165,7 +165,7 @@ proctype Shard(byte me)
 #ifdef ENDS_ALONE
         :: is_flushed -> stage = DONE
 #else
-        :: busy_left == 0 && is_flushed -> stage = DONE
+        :: busy_left == 0 -> stage = DONE
 #endif
         :: else
         fi;
