@@ -104,15 +104,16 @@ static bool note_came(struct torci_shard *self, uint32_t from, const struct torc
         node->result = failed ? -EPIPE : 0;
         torci_wait_wake_all(&node->waiters, 0);
     }
-    send_note(self, meeting, (self->id + 1) % meeting->count);
+    send_note(self, meeting, self->id + 1 == meeting->count ? 0 : self->id + 1);
     return true;
 }
 
 static void count_in(struct torci_shard *self, struct torci_meeting *meeting, bool failed)
 {
     /* ACQ_REL: our seat is laid out, and the last one sees all */
-    uint32_t state = failed ? __atomic_or_fetch(&meeting->state, FAILED, __ATOMIC_ACQ_REL) : 0;
-    state = __atomic_add_fetch(&meeting->state, 1, __ATOMIC_ACQ_REL);
+    if (failed)
+        (void)__atomic_or_fetch(&meeting->state, FAILED, __ATOMIC_ACQ_REL);
+    uint32_t state = __atomic_add_fetch(&meeting->state, 1, __ATOMIC_ACQ_REL);
     TORC_ASSERT((state & ~FAILED) <= meeting->count); /* joined twice */
     if ((state & ~FAILED) == meeting->count)
         send_note(self, meeting, meeting->first);
