@@ -147,6 +147,7 @@ void torci_stacks_put(struct torci_stacks *stacks, struct torci_stack *stack)
 TORCI_NO_SANITIZE size_t torci_stack_high_water(const struct torci_stack *stack)
 {
     const char *top = (const char *)stack->top, *at = stack->low;
+    torci_sanitizer_reveal(stack);
     while (at < top && !*(const uintptr_t *)(const void *)at)
         at += sizeof(uintptr_t);
     return (size_t)(top - at);

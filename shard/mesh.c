@@ -109,6 +109,14 @@ static int queue_bell(struct torci_shard *self, struct torci_peer *peer)
     return 0;
 }
 
+void torci_mesh_bury(struct torci_shard *self)
+{
+    const struct torci_kernel *kernel = self->io.kernel;
+    for (uint32_t id = 0; id < self->set->count; id++)
+        if (self->mesh.peers[id].bell_in_flight)
+            (void)kernel->wake(kernel->host.context, shard_of(self, id)->io.wake.event_fd);
+}
+
 static void ring_bell(struct torci_shard *self, struct torci_peer *peer)
 {
     struct torci_io *to = &shard_of(self, peer->id)->io;

@@ -165,6 +165,9 @@ void torci_mesh_wake(struct torci_shard *to, uint32_t from, enum torci_bit bit);
 /* Hands LETTER to shard TO. Any thread. The caller makes sure that the set is still there. */
 void torci_mesh_push(struct torci_shard *to, struct torci_letter *letter);
 
+/* The ring is broken, and a bell that was queued on it may never be heard: whoever it was for is woken otherwise. */
+void torci_mesh_bury(struct torci_shard *self);
+
 /* Takes what foreign threads have sent. */
 void torci_mesh_take_inbox(struct torci_shard *self);
 /* Something that came can't be taken yet: it is offered again in each turn. */

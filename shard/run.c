@@ -160,12 +160,18 @@ static void linger(struct torci_shard *shard)
     torc_mask_leave(&mask);
 }
 
-static void note_error(struct torci_set *set, int err)
+/* The first one counts. */
+static void keep_error(struct torci_set *set, int err)
 {
     int none = 0;
-    (void)__atomic_compare_exchange_n(
-        &set->first_error, &none, err, false, __ATOMIC_RELAXED,
-        __ATOMIC_RELAXED); /* read after the threads have been joined */
+    /* RELAXED: read after the threads have been joined */
+    (void)__atomic_compare_exchange_n(&set->first_error, &none, err, false, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED);
+}
+
+static void note_error(struct torci_set *set, int err)
+{
+    keep_error(set, err);
     torci_set_shutdown(set);
 }
 
@@ -261,6 +267,7 @@ static void bury(struct torci_shard *shard, int err)
     note_error(set, err);
     if (!shard->main_ended)
         one_less(set, &set->mains_left);
+    torci_mesh_bury(shard);
     torci_calls_bury(shard);
     torci_letters_bury(shard);
     leave_busy(shard);
@@ -281,6 +288,8 @@ static void run_shard(struct torci_shard *shard)
     int result = torci_io_run(&shard->io, first_task, shard);
     if (!shard->ended)
         bury(shard, result);
+    else if (result < 0)
+        keep_error(set, result); /* main's own is kept already; or the ring's, when all had ended */
     else if (shard->id == 0)
         set->result = result;
     /* Until the last one has sent its last message every ring must be there to be woken by it. */

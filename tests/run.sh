@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Usage: tests/run.sh [PART…]     parts: plain cli examples clang asan tsan aarch64 verify lint, and san:
-# what SAN says. No part: all of them. B is the output directory, CC the compiler.
+# Usage: tests/run.sh [PART…]     parts: plain shards cli examples clang asan tsan aarch64 valgrind
+# verify lint, and san: what SAN says. No part: all of them. B is the output directory, CC the compiler.
 #
 # Each part appends verdicts ("ok NAME", "not ok NAME why", "skip NAME why") to a file of its own; the
 # last line printed is "N passed, N failed". A binary that crashes, hangs or says nothing is a failure.
@@ -149,8 +149,47 @@ sanitized() { # sanitizers
     binaries "$jobs" "$out/san-$(echo "$1" | tr , -)/tests" "$tests"
 }
 
+# On several shards: what holds for one executor holds for each of them. The verdicts say on how many.
+several='tests/test_io_*.c tests/test_dma_*.c tests/test_shard_*.c tests/test_stress.c'
+
+on_shards() { # how many shards, at once, directory of the binaries
+    whole=$dir dir=$dir/$1
+    mkdir -p "$dir"
+    export TORC_SHARDS="$1"
+    binaries "$2" "$3" "$several"
+    unset TORC_SHARDS
+    cat "$dir"/*.verdicts | sed "s/^\(ok\|not ok\|skip\) /&$1-shards::/" >"$whole/$1-shards.verdicts"
+    for failed in "$dir"/*.failed; do
+        [ -f "$failed" ] && cp "$failed" "$whole/$1-$(basename "$failed")"
+    done
+    dir=$whole
+}
+
+part_shards() { # 1 is the plain part's
+    build build_shards B="$out" SAN= tests || return
+    for count in 2 7 64; do
+        on_shards $count 1 "$out/tests"
+    done
+}
+
+under_valgrind='tests/test_core_switch.c tests/test_core_task.c tests/test_core_scope.c'
+
+part_valgrind() {
+    command -v valgrind >/dev/null || {
+        echo "skip valgrind is not installed" >"$dir/valgrind.verdicts"
+        return
+    }
+    build build_valgrind B="$out/valgrind" SAN= CPPFLAGS=-DTORC_VALGRIND SMALL=1 ROOMS=core \
+        TEST_SRC="$under_valgrind" HELP_SRC= LDLIBS= tests || return
+    WRAP='valgrind -q --error-exitcode=1 --leak-check=no'
+    binaries "$jobs" "$out/valgrind/tests" "$under_valgrind"
+}
+
 part_asan() { sanitized address,undefined; }
-part_tsan() { sanitized thread; }
+part_tsan() {
+    sanitized thread
+    on_shards 7 "$jobs" "$out/san-thread/tests"
+}
 part_san() { sanitized "$SAN"; }
 
 part_aarch64() {
@@ -186,7 +225,7 @@ trap 'exit 130' INT TERM
 
 mkdir -p "$logs"
 : >"$logs/verdicts"
-[ $# -gt 0 ] || set -- plain cli examples clang asan tsan aarch64 verify lint
+[ $# -gt 0 ] || set -- plain shards cli examples clang asan tsan aarch64 valgrind verify lint
 for part; do
     dir=$logs/$part WRAP=
     rm -rf "$dir"

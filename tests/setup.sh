@@ -14,7 +14,7 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 $verify libcriterion-dev jq fio fdisk" ;;
+test) wanted="$build $lint $aarch64 $verify libcriterion-dev jq fio fdisk valgrind" ;;
 lint) wanted="$build $lint" ;;
 aarch64) wanted="$build $aarch64" ;;
 verify) wanted="$build $verify" ;;
