@@ -34,6 +34,7 @@
 #include "shard/fabric.h"
 #include "shard/placement.h"
 #include "shard/run.h"
+#include "shard/service.h"
 #include "shard/thread.h"
 #include "shard/topology.h"
 #include "shard/xchan.h"
