@@ -31,6 +31,7 @@
 #include "io/signals.h"
 #include "shard/alloc.h"
 #include "shard/call.h"
+#include "shard/fabric.h"
 #include "shard/placement.h"
 #include "shard/run.h"
 #include "shard/service.h"
