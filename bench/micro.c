@@ -317,6 +317,10 @@ static const struct {
     {"alloc_remote", micro_alloc_remote, "64 bytes freed on another shard and taken back",
      NEEDS_NO_SHARD},
     {"xchan", micro_xchan, "64-byte messages one way between two shards, in place", NEEDS_NO_SHARD},
+    {"call", micro_call, "a call to another shard and its answer, both looking for it",
+     NEEDS_NO_SHARD},
+    {"call_park", micro_call_park, "the same, both asleep in between", NEEDS_NO_SHARD},
+    {"turn", micro_turn, "a turn of the loop among 2 and among 64 shards", NEEDS_NO_SHARD},
     {"xchan_copy", micro_xchan_copy, "the same by send and recv", NEEDS_NO_SHARD},
 };
 

@@ -31,5 +31,8 @@ void micro_xchan(void);
 void micro_alloc(void);
 void micro_alloc_remote(void);
 void micro_xchan_copy(void);
+void micro_call(void);
+void micro_call_park(void);
+void micro_turn(void);
 
 #endif

@@ -46,7 +46,7 @@
     COUNTER(call_served, "", "calls of other shards answered") \
     COUNTER(call_posts, "", "functions sent to other shards without waiting") \
     COUNTER(call_dropped, "", "functions sent to this shard when it was stopping, and not run") \
-    HISTOGRAM(call_ns, "ns", "from a call's begin to its answer, at the caller") \
+    HISTOGRAM(call_ns, "ns", "from a call's begin to its answer, at the caller: of one in 16") \
     GAUGE(arena_bytes, "bytes", "the shard's arena, all of it") \
     GAUGE(arena_free, "bytes", "not handed out") \
     GAUGE(arena_stacks, "bytes", "handed out for stacks and task descriptors") \

@@ -93,6 +93,14 @@ static bool spin(struct torci_io *io, uint64_t until_ns)
     return false;
 }
 
+/* Somebody waits for room in the queue, or we do, to hear of wake-ups: an enter makes room, and nothing else may come
+ * that would end a sleep. */
+static inline bool wants_room(const struct torci_io *io)
+{
+    return !torci_list_is_empty(&io->cancel_retry) || !torci_list_is_empty(&io->room_waiters) ||
+           (io->wake.event_fd >= 0 && !io->wake.armed);
+}
+
 static int park(struct torci_io *io, uint64_t wait_until_ns)
 {
     uint32_t wanted = wanted_completions(io);
@@ -111,6 +119,8 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
         timeout_ns = BATCH_SLEEP_NS;
     /* our own side first: what completions of this very turn have sent, what we have sent to ourselves */
     if ((io->outside.busy || is_marked(io)) && !io->outside.may_sleep(io))
+        return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
+    if (wants_room(io)) /* since the spin: the poll that we are woken by may have ended there */
         return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
     bool wakeable = io->wake.event_fd >= 0;
     if (wakeable) {
@@ -143,6 +153,18 @@ static int look(struct torci_io *io)
     return 0;
 }
 
+/* After a spin. Mail is taken here and now, without a system call: the other side waits for it (torc-micro call: 400 ns less
+ * there and back). */
+static int take_what_came(struct torci_io *io)
+{
+    if (io->outside.turn && is_marked(io))
+        io->outside.turn(io);
+    if (torci_ring_wants_enter(&io->ring))
+        return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
+    (void)torci_op_reap(io, &io->ring);
+    return 0;
+}
+
 static int idle(struct torci_io *io, uint64_t wait_until_ns)
 {
     uint64_t spin_ns = io->config.spin_ns;
@@ -156,7 +178,7 @@ static int idle(struct torci_io *io, uint64_t wait_until_ns)
         io->exec.idle_ns =
             &counters->spin_ns; /* the loop adds, with the clock that it reads anyway */
         if (spin(io, until < wait_until_ns ? until : wait_until_ns))
-            return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
+            return take_what_came(io);
         uint64_t now = torci_host_now_ns(io->exec.host);
         torci_count_add(&counters->spin_ns, now - io->exec.now_ns);
         io->exec.now_ns = now;
@@ -218,14 +240,6 @@ void torci_io_wake(struct torci_io *io)
     /* pairs with park */
     if (__atomic_exchange_n(&io->wake.parked, 0, __ATOMIC_SEQ_CST))
         (void)io->kernel->wake(io->kernel->host.context, io->wake.event_fd);
-}
-
-/* Somebody waits for room in the queue, or we do, to hear of wake-ups: an enter makes room, and nothing else may come
- * that would end a sleep. */
-static inline bool wants_room(const struct torci_io *io)
-{
-    return !torci_list_is_empty(&io->cancel_retry) || !torci_list_is_empty(&io->room_waiters) ||
-           (io->wake.event_fd >= 0 && !io->wake.armed);
 }
 
 int torci_io_turn(void *context, uint64_t wait_until_ns)

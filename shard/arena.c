@@ -356,6 +356,8 @@ static bool check_zone(const struct torci_zone *zone, uint64_t used[TORC_ARENA_U
         const struct torci_run *run = &zone->runs[at];
         if (run->state == RUN_NONE || !run->units || run->units > zone->frontier - at)
             return false;
+        if (at < zone->seam && at + run->units > zone->seam)
+            return false;
         const struct torci_run *end = &zone->runs[at + run->units - 1];
         if (end->state != run->state || end->units != run->units)
             return false;

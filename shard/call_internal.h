@@ -69,6 +69,10 @@ struct torci_calls {
 void torci_calls_deinit(struct torci_shard *shard);
 /* The shard's tasks will never run again: answers -EIO to all who wait for one. */
 void torci_calls_bury(struct torci_shard *shard);
+/* A record of a task that serves others; NULL: not now. It may be put back by the task itself, whose end writes to
+ * record->task once more: nothing comes in between on this shard. */
+struct torci_served *torci_served_take(struct torci_shard *self);
+void torci_served_put(struct torci_shard *self, struct torci_served *record);
 /* Starts FN(ARG), which decrements calls.serving at its end, as a task that serves others. As torc_spawn_with. */
 int torci_calls_start(struct torci_shard *self, const struct torc_task_options *options,
                       torc_task_fn *fn, void *arg) TORC_MUST_CHECK;

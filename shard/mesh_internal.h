@@ -138,6 +138,9 @@ void torci_mesh_control(struct torci_shard *self, uint32_t to, struct torci_note
 /* Publishes what has been sent to TO at once, for whoever can't wait for the end of the turn. */
 void torci_mesh_flush(struct torci_shard *self, uint32_t to);
 void torci_mesh_flush_all(struct torci_shard *self);
+/* The same if the running task is about to leave the CPU to nobody: then the turn is at its end but for the loop's
+ * book-keeping, and the other side may be looking for it. */
+void torci_mesh_hurry(struct torci_shard *self, uint32_t to);
 /* Work that was published for us has not been taken. */
 bool torci_mesh_has_work(const struct torci_shard *self);
 

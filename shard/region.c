@@ -104,7 +104,7 @@ static size_t region_bytes(const struct torci_arena *arena, size_t size_bytes, b
     if (ahead > EXTRA_BYTES_MAX)
         ahead = EXTRA_BYTES_MAX;
     size_t wanted = size_bytes > ahead ? size_bytes : ahead;
-    size_t step = dense ? TORCI_HUGE_PAGE : PAGE;
+    size_t step = dense && arena->got != TORC_HUGEPAGES_NONE ? TORCI_HUGE_PAGE : PAGE;
     return (wanted + step - 1) & ~(step - 1);
 }
 

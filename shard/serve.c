@@ -109,8 +109,7 @@ static void grow(struct torci_shard *self)
     }
 }
 
-/* NULL: not now. */
-static struct torci_served *take_record(struct torci_shard *self)
+struct torci_served *torci_served_take(struct torci_shard *self)
 {
     struct torci_calls *calls = &self->calls;
     if (TORC_UNLIKELY(!calls->free))
@@ -125,15 +124,16 @@ static struct torci_served *take_record(struct torci_shard *self)
 static struct torci_served *take_spare(struct torci_shard *self)
 {
     struct torci_calls *calls = &self->calls;
-    struct torci_served *record = take_record(self);
+    struct torci_served *record = torci_served_take(self);
     if (record || calls->spare_in_use)
         return record;
     calls->spare_in_use = true;
     return &calls->spare;
 }
 
-static void put_record(struct torci_calls *calls, struct torci_served *record)
+void torci_served_put(struct torci_shard *self, struct torci_served *record)
 {
+    struct torci_calls *calls = &self->calls;
     record->call = 0;
     if (record == &calls->spare) {
         calls->spare_in_use = false;
@@ -160,7 +160,7 @@ void torci_calls_deinit(struct torci_shard *shard)
 
 static void answer_gone(struct torci_shard *self, struct torci_note *note)
 {
-    put_record(&self->calls, TORC_CONTAINER_OF(note, struct torci_served, answer));
+    torci_served_put(self, TORC_CONTAINER_OF(note, struct torci_served, answer));
 }
 
 /* The record is gone afterwards, or when the lane has had room for it. */
@@ -172,7 +172,7 @@ static void answer(struct torci_shard *self, struct torci_served *record, int re
         (struct torci_message){torci_take_answer, {record->call, (uint64_t)result}};
     torci_mesh_control(self, record->from, &record->answer);
     if (TORC_LIKELY(!record->answer.queued))
-        put_record(&self->calls, record);
+        torci_served_put(self, record);
 }
 
 void torci_calls_bury(struct torci_shard *shard)
@@ -206,9 +206,11 @@ static int serve(void *arg)
     if (record->call) {
         forget(&self->calls, record);
         torci_count(&self->io.exec.counters->call_served);
+        uint32_t from = record->from;
         answer(self, record, result);
+        torci_mesh_hurry(self, from);
     } else {
-        put_record(&self->calls, record);
+        torci_served_put(self, record);
     }
     return 0; /* the result is not this shard's business */
 }
@@ -296,7 +298,7 @@ bool torci_take_call(struct torci_shard *self, uint32_t from, const struct torci
         err = -ECANCELED;
     if (TORC_UNLIKELY(err))
         return refuse_call(self, from, message, err);
-    struct torci_served *record = take_record(self);
+    struct torci_served *record = torci_served_take(self);
     if (TORC_UNLIKELY(!record))
         return refuse_call(self, from, message, -ENOMEM);
     fill_call(record, from, message);
@@ -341,7 +343,7 @@ static bool take_post(struct torci_shard *self, uint32_t from, const struct torc
             drop((void *)(uintptr_t)words[TORCI_REQUEST_ARG]);
         return true;
     }
-    struct torci_served *record = take_record(self);
+    struct torci_served *record = torci_served_take(self);
     int err = record ? 0 : -ENOMEM;
     if (record) {
         record->call = 0;
@@ -352,7 +354,7 @@ static bool take_post(struct torci_shard *self, uint32_t from, const struct torc
             memcpy(record->value, &words[TORCI_POST_VALUE], sizeof record->value);
         err = start(self, record);
         if (err)
-            put_record(&self->calls, record);
+            torci_served_put(self, record);
     }
     if (TORC_UNLIKELY(err))
         refuse_calls_behind(self, from);

@@ -28,13 +28,13 @@ struct place {
     struct torc_gateway *gateway;
     torc_task_fn *fn;
     void *arg;
-    struct torc_task task;
+    struct torci_served *served; /* the shard's: while FN is a task */
     int result;
     uint32_t refs;                  /* atomic */
     uint32_t done;                  /* atomic, futex: RESULT is there */
     uint32_t next_free;             /* index */
     bool waited_for;                /* a call */
-    struct torci_shard *running_on; /* the shard's: TASK is alive */
+    struct torci_shard *running_on; /* atomic: the shard that FN is a task of */
 };
 
 struct torc_gateway {
@@ -187,21 +187,37 @@ static void finish(struct place *place, int result)
 
 static int serve(void *arg)
 {
-    struct place *place = (struct place *)arg;
-    struct torci_calls *calls = &torci_shard_this()->calls;
+    struct torci_served *served = (struct torci_served *)arg;
+    struct place *place = (struct place *)served->arg;
+    struct torci_shard *self = torci_shard_this();
     int result = place->fn(place->arg);
-    calls->serving--;
+    self->calls.serving--;
+    torci_served_put(self, served);
     finish(place, result);
     return 0;
 }
 
+static int start_task(struct torci_shard *self, struct place *place)
+{
+    struct torci_served *served = torci_served_take(self);
+    if (!served)
+        return -ENOMEM;
+    const struct torc_task_options options = {.name = "call from a thread", .task = &served->task};
+    served->arg = place;
+    int err = torci_calls_start(self, &options, serve, served);
+    if (err)
+        torci_served_put(self, served);
+    place->served = served;
+    return err;
+}
+
+/* False: not yet. */
 static bool start(struct torci_shard *self, struct place *place)
 {
-    const struct torc_task_options options = {.name = "call from a thread", .task = &place->task};
     int err = self->buried ? -EIO : self->stopping ? -ESHUTDOWN : 0;
     bool refused = err != 0;
     if (!err)
-        err = torci_calls_start(self, &options, serve, place);
+        err = start_task(self, place);
     set_running(place, err ? NULL : self);
     if (err && !refused && !place->waited_for)
         return false; /* there is no task, but there will be */
@@ -251,7 +267,7 @@ static void take_cancel(struct torci_shard *self, struct torci_letter *letter)
     (void)self;
     struct place *place = TORC_CONTAINER_OF(letter, struct place, cancel);
     if (place->running_on)
-        torc_task_cancel(&place->task);
+        torc_task_cancel(&place->served->task);
     put_place(place);
 }
 

@@ -116,8 +116,7 @@ static bool can_go(struct torci_xend *end)
     return values_of(&chan->receiver) || is_closed(chan, TORCI_XSIDE_SENDER);
 }
 
-/* Asks the other side to wake us. False: there is no need to wait. */
-static bool arm(struct torci_xend *end)
+bool torci_xchan_arm(struct torci_xend *end)
 {
     uint32_t *waits = &end->chan->waits[side_of(end)];
     /* pairs with wake_other: either it sees that we wait, or we see what it has done */
@@ -137,8 +136,12 @@ static void disarm(struct torci_xend *end)
 /* The other side has moved, or says so: notes may be late, and about a wait that has long ended. */
 static void look_after_waiter(struct torci_xend *end)
 {
-    if (!end->closed && !torci_list_is_empty(&end->waiters) && !arm(end))
+    if (end->closed)
+        return;
+    if (!torci_list_is_empty(&end->waiters) && !torci_xchan_arm(end))
         torci_wait_wake_first(&end->waiters, 0);
+    if (end->moved)
+        end->moved(end);
 }
 
 static bool wake_note(struct torci_shard *self, uint32_t from, const struct torci_message *message)
@@ -297,6 +300,20 @@ int torci_xchan_look(struct torc_xreceiver *face)
     return 0;
 }
 
+struct torci_xend *torci_xchan_end(struct torc_xreceiver *receiver)
+{
+    return &receiver_of(receiver)->end;
+}
+
+void torci_xchan_watch(struct torc_xreceiver *receiver, struct torc_fabric_node *node,
+                       uint32_t peer, void (*moved)(struct torci_xend *end))
+{
+    struct torci_xend *end = torci_xchan_end(receiver);
+    end->node = node;
+    end->peer = peer;
+    end->moved = moved;
+}
+
 /* ---- waiting ---- */
 
 /* Parking and being woken costs both sides more than a batch does: where the loop would spin anyway, with nothing else to
@@ -324,7 +341,7 @@ static int wait_for_other(struct torci_xend *end)
     if (spin(end))
         return 0;
     settle_now(end);
-    if (!arm(end))
+    if (!torci_xchan_arm(end))
         return 0;
     int err = torci_block(&end->waiters, NULL);
     if (err)
@@ -445,7 +462,7 @@ static void case_arm(struct torc_case *one, struct torci_wait *wait)
     TORC_ASSERT(torci_list_is_empty(&end->waiters));
     torci_list_push_back(&end->waiters, &wait->link);
     /* What has come since the poll must not be waited for, and a task that is not parked yet can't be woken. */
-    if (!arm(end))
+    if (!torci_xchan_arm(end))
         torci_mesh_chore(end->home, &end->chore);
 }
 

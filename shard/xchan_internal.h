@@ -37,6 +37,8 @@ enum {
     TORCI_XCHAN_PARTS = 4,  /* the ring is given back in so many parts */
 };
 
+struct torc_fabric_node;
+
 enum torci_xside {
     TORCI_XSIDE_SENDER,
     TORCI_XSIDE_RECEIVER,
@@ -50,7 +52,11 @@ struct torci_xend {
     struct torci_link waiters; /* the task that waits, if any */
     struct torci_chore chore;
     struct torci_note note; /* wakes the other side */
-    uint64_t fence;         /* scratch */
+    /* Of a receiver that is in a mesh of channels: told of what has come, as a waiter is. */
+    void (*moved)(struct torci_xend *end);
+    struct torc_fabric_node *node;
+    uint32_t peer;
+    uint64_t fence; /* scratch */
     bool closed;
 };
 
@@ -84,5 +90,12 @@ struct torc_xchan {
     size_t block_bytes;
     _Alignas(TORCI_LANE_LINE) char ring[];
 };
+
+/* Asks the other side to wake END. False: there is no need to wait. */
+bool torci_xchan_arm(struct torci_xend *end);
+struct torci_xend *torci_xchan_end(struct torc_xreceiver *receiver);
+/* MOVED is called when something has come that END was armed for; perhaps in vain. */
+void torci_xchan_watch(struct torc_xreceiver *receiver, struct torc_fabric_node *node,
+                       uint32_t peer, void (*moved)(struct torci_xend *end));
 
 #endif

@@ -410,6 +410,28 @@ TEST(loop, wake_ups_are_heard_after_their_poll_has_ended)
     CHECK_EQ(run(job_after_the_poll_ended, &posted), 0);
 }
 
+static int job_while_the_poll_ends(void *arg)
+{
+    pthread_t thread;
+    CHECK_EQ(torc_blocking(job, NULL), job_ran);
+    CHECK_EQ(torc_op_cancel(&torci_io_this()->wake.op), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, post_later, arg), 0);
+    CHECK_EQ(call_job(arg), 7);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+/* It is handed over before the executor spins, and ends there: the sleep after it would be deaf. */
+TEST(loop, nobody_sleeps_whose_poll_has_just_ended)
+{
+    setup();
+    sem_t posted;
+    sem_init(&posted, 0, 0);
+    config.keep_signals = true;
+    config.spin_ns = 100 * TORC_US;
+    CHECK_EQ(run(job_while_the_poll_ends, &posted), 0);
+}
+
 static torc_op_fn *watch_done;
 
 static void end_without_error(struct torc_op *op, int result, uint32_t flags)

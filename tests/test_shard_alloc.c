@@ -418,6 +418,34 @@ TEST(alloc, more_returns_than_a_lane_holds_wait_and_are_not_lost)
     CHECK_EQ(torc_run(&(struct torc_config){.shards = 2}, flood_home, NULL), 0);
 }
 
+/* A few blocks, less than a batch, by a shard that has nothing more to do. */
+static int frees_and_sleeps(void *arg)
+{
+    struct torc_alloc_stats stats;
+    (void)arg;
+    if (torc_shard_id()) {
+        while (!__atomic_load_n(&flood_filled, __ATOMIC_ACQUIRE))
+            CHECK_EQ(torc_sleep(100 * TORC_US), 0);
+        for (size_t i = 0; i < 3; i++)
+            torc_free(flood[i]);
+        CHECK_EQ(torc_sleep(600 * TORC_SEC), -ECANCELED);
+        return 0;
+    }
+    for (size_t i = 0; i < 3; i++)
+        flood[i] = torc_alloc(48);
+    __atomic_store_n(&flood_filled, 1, __ATOMIC_RELEASE); /* pairs with the loop above */
+    do {
+        CHECK_EQ(torc_sleep(100 * TORC_US), 0);
+        torc_alloc_stats_get(&stats);
+    } while (stats.remote_received < 3);
+    torc_shutdown();
+    return 0;
+}
+TEST(alloc, a_few_blocks_go_home_before_the_shard_sleeps)
+{
+    CHECK_EQ(torc_run(&(struct torc_config){.shards = 2}, frees_and_sleeps, NULL), 0);
+}
+
 static int frees_a_foreign_block_twice(void *arg)
 {
     (void)arg;
@@ -478,5 +506,10 @@ TEST(alloc, a_start_without_the_reserved_pages_is_one_line)
     config.arena_bytes = 1;
     CHECK_EQ(torc_run(&config, nothing, NULL), -EINVAL);
     CHECK(fault_kernel_said(&fault, "torc_config.arena_bytes"));
+    fault_kernel_check_clean(&fault);
+    config.arena_bytes = (uint64_t)16 << 40; /* of 64, more than there are addresses */
+    config.shards = 64;
+    CHECK_EQ(torc_run(&config, nothing, NULL), -ENOMEM);
+    CHECK(fault_kernel_said(&fault, "no address space for 64 arenas"));
     fault_kernel_check_clean(&fault);
 }

@@ -305,6 +305,28 @@ TEST(arena, without_madvise_memory_is_still_zeroed)
     drop_set(set);
 }
 
+/* Runs that the kernel has cleaned and runs that it has not are one when both are free, whichever is freed first. */
+TEST(arena, what_is_merged_is_zeroed_as_a_whole)
+{
+    for (int last = 0; last < 2; last++) {
+        struct torci_arena_set *set;
+        struct torci_arena *arena = make_plain(&set);
+        char *runs[2];
+        for (int i = 0; i < 2; i++) {
+            runs[i] = torci_arena_map(arena, TORC_ARENA_LANES, UNIT);
+            memset(runs[i], 1, UNIT);
+        }
+        CHECK(runs[1] == runs[0] + UNIT);
+        answer = no_advice;
+        torci_arena_unmap(arena, runs[!last], UNIT);
+        answer = NULL;
+        torci_arena_unmap(arena, runs[last], UNIT);
+        CHECK(torci_arena_map(arena, TORC_ARENA_LANES, 2 * UNIT) == runs[0]);
+        CHECK(is_zero(runs[0], 2 * UNIT));
+        drop_set(set);
+    }
+}
+
 static int yields(void *arg)
 {
     (void)arg;
@@ -437,10 +459,17 @@ TEST(arena, auto_goes_on_with_other_pages_when_the_reserved_ones_run_out)
     char *third = torci_arena_map(arena, TORC_ARENA_DMA, 1 << 20);
     CHECK(third == first + (3 << 20)); /* what was left before the seam */
     memset(second, 1, 4 << 20);
+    /* what lies on both sides of the seam is not merged, whichever is freed first */
+    torci_arena_unmap(arena, second, 4 << 20);
+    torci_arena_unmap(arena, third, 1 << 20);
+    CHECK(torci_arena_check(arena));
+    CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 1 << 20) == third);
+    CHECK(torci_arena_map(arena, TORC_ARENA_DMA, 4 << 20) == second);
     torci_arena_unmap(arena, third, 1 << 20);
     torci_arena_unmap(arena, second, 4 << 20);
     torci_arena_unmap(arena, first, 3 << 20);
     CHECK(torci_arena_check(arena));
+    CHECK_EQ(arena->dense.runs[0].units, arena->dense.seam);
     char *large = torci_arena_map(arena, TORC_ARENA_LANES, 5 << 20);
     CHECK(large == second);
     CHECK(is_zero(large, 5 << 20));

@@ -131,6 +131,39 @@ TEST(shard_mesh, every_pair_gets_all_messages_in_order)
         run_mesh(sizes[i], everyone_to_everyone);
 }
 
+enum { BURST = 5000, BURSTS = 10 };
+
+/* In one go, while the other shard is reading: some go straight into the lane, some have to wait. */
+static int send_bursts(void *arg)
+{
+    (void)arg;
+    struct torci_shard *self = torci_shard_this();
+    struct state *state = mine();
+    torc_event_init(&state->event);
+    meet(1);
+    if (self->id) {
+        wait_until(&state->received, BURST * BURSTS);
+        return 0;
+    }
+    state->many = (struct torci_note *)calloc(BURST, sizeof *state->many);
+    for (uint32_t i = 0; i < BURST * BURSTS; i++) {
+        struct torci_note *note = &state->many[i % BURST];
+        while (note->queued)
+            CHECK_EQ(torc_sleep(TORC_US), 0);
+        note->message = numbered(i, TORCI_LANE_CONTROL);
+        torci_mesh_control(self, 1, note);
+    }
+    while (!torci_mesh_is_flushed(self))
+        CHECK_EQ(torc_sleep(TORC_US), 0);
+    free(state->many);
+    return 0;
+}
+
+TEST(shard_mesh, notes_that_wait_for_room_are_not_overtaken)
+{
+    run_mesh(2, send_bursts);
+}
+
 /* ---- back-pressure ---- */
 
 /* Shard 0 fills the lane to the last one, which refuses; with one shard, its own. */

@@ -9,6 +9,7 @@
 #include "tests/harness.h"
 
 #include "core/random_internal.h"
+#include "core/select_internal.h"
 #include "shard/xchan_internal.h"
 #include "torc.h"
 
@@ -575,6 +576,50 @@ TEST(shard_xchan, select_takes_each_value_once)
 {
     run_pair(8, 2, send_slowly, recv_by_select);
     run_pair(8, 100, send_slowly, recv_by_select);
+}
+
+static int send_when_asked(struct torc_xsender *sender)
+{
+    step_wait(1);
+    uint64_t value = 7;
+    CHECK_EQ(numbers_send(sender, &value), 0);
+    torc_xchan_flush(sender);
+    step_set(2);
+    step_wait(3);
+    return 0;
+}
+
+/* A case that is never ready, and during whose poll the value comes: after the channel has been looked at, before the
+ * select waits on it. */
+static bool poll_late(struct torc_case *one)
+{
+    (void)one;
+    step_set(1);
+    while (__atomic_load_n(&pair.step, __ATOMIC_ACQUIRE) < 2)
+        ;
+    return false;
+}
+
+static void arm_nothing(struct torc_case *one, struct torci_wait *wait)
+{
+    (void)one, (void)wait;
+}
+
+static int select_late(struct torc_xreceiver *receiver)
+{
+    static const struct torci_case_kind late = {poll_late, arm_nothing, NULL};
+    uint64_t value = 0;
+    struct torc_case cases[] = {torc_xchan_recv_case(receiver, &value),
+                                torci_case_make(&late, NULL, NULL, 0)};
+    CHECK_EQ(torc_select_in_order(cases, TORC_ARRAY_LENGTH(cases)), 0);
+    CHECK_EQ(value, 7);
+    step_set(3);
+    return 0;
+}
+
+TEST(shard_xchan, select_misses_nothing_that_comes_as_it_parks)
+{
+    run_pair_of(2, 8, 64, send_when_asked, select_late);
 }
 
 /* ---- closing under fire ---- */
