@@ -36,6 +36,21 @@ enum {
     TORCI_MAP_HUGE_2MB = 21 << 26,
 };
 
+/* The ioctl of /proc/self/pagemap that finds pages of a kind: 6.7. */
+#define TORCI_PAGE_SCAN 0xc0606610UL
+enum { TORCI_PAGE_IS_HUGE = 1 << 6 };
+struct torci_page_scan {
+    uint64_t size, flags, start, end;
+    uint64_t walk_end; /* where it had to stop */
+    uint64_t regions, regions_max, pages_max;
+    uint64_t inverted, mask, any_of, returned;
+};
+struct torci_page_region {
+    uint64_t start, end, kinds;
+};
+_Static_assert(sizeof(struct torci_page_scan) == 96, "kernel layout");
+_Static_assert(sizeof(struct torci_page_region) == 24, "kernel layout");
+
 /* What registrations take; the first one's flags are called padding by headers before 6.4. */
 struct torci_buffer_ring_register {
     uint64_t address;

@@ -92,7 +92,8 @@ struct torc_arena_stats {
     struct torc_arena_use_stats uses[TORC_ARENA_USES];
 };
 
-/* This shard's arena as it is now. Asks the kernel where a sample of pages really is; takes up to a millisecond. */
+/* This shard's arena as it is now. Asks the kernel where a sample of pages really is: may take a millisecond, before Linux
+ * 6.7 with many shards tens of them. */
 void torc_arena_stats_get(struct torc_arena_stats *stats);
 
 TORC_END_DECLS

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * What is known about an arena: its sums, and the truth about its pages, which only the kernel knows: on which node they
- * are (move_pages) and whether it has made huge ones of them (smaps).
+ * are (move_pages) and whether it has made huge ones of them (pagemap).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
+#include "io/abi_internal.h"
 #include "shard/arena_internal.h"
 
 enum {
@@ -15,6 +16,7 @@ enum {
     ASKED_MAX = 8192,  /* pages of a use that are asked for, touched or not */
     SAMPLED_MAX = 256, /* touched pages of a use after which no more are asked for */
     READ_BYTES = 2048,
+    REGIONS_AT_ONCE = 32,
     LINE_BYTES = 128,
 };
 
@@ -101,15 +103,20 @@ static void read_line(struct smaps *smaps, const char *line)
     smaps->inside = low < smaps->high && number(&at, 16) > smaps->low;
 }
 
-/* Of the dense zone: the sparse one has none, which also keeps the mappings of two arenas apart. */
-static int64_t transparent_bytes(const struct torci_arena *arena)
+static long open_file(const struct torci_arena *arena, const char *path)
+{
+    return TORCI_CALL(arena->kernel, SYS_openat, AT_FDCWD, (long)(uintptr_t)path,
+                      O_RDONLY | O_CLOEXEC);
+}
+
+/* By the text of all mappings: before 6.7. */
+static int64_t read_smaps(const struct torci_arena *arena)
 {
     struct smaps smaps = {.low = (uintptr_t)arena->base,
                           .high = (uintptr_t)arena->base + arena->size_bytes / 2};
     char text[READ_BYTES], line[LINE_BYTES] = "";
     size_t length = 0;
-    long fd = TORCI_CALL(arena->kernel, SYS_openat, AT_FDCWD, (long)(uintptr_t) "/proc/self/smaps",
-                         O_RDONLY | O_CLOEXEC);
+    long fd = open_file(arena, "/proc/self/smaps");
     if (fd < 0)
         return fd;
     long size;
@@ -126,6 +133,44 @@ static int64_t transparent_bytes(const struct torci_arena *arena)
         }
     (void)TORCI_CALL(arena->kernel, SYS_close, fd);
     return size < 0 ? size : smaps.huge_bytes;
+}
+
+/* From LOW to HIGH; a negative errno where the kernel does not know how. */
+static int64_t scan_pages(const struct torci_arena *arena, uintptr_t low, uintptr_t high)
+{
+    struct torci_page_region regions[REGIONS_AT_ONCE];
+    int64_t huge_bytes = 0;
+    long found = 0, fd = open_file(arena, "/proc/self/pagemap");
+    if (fd < 0)
+        return fd;
+    while (low < high && found >= 0) {
+        struct torci_page_scan scan = {.size = sizeof scan,
+                                       .start = low,
+                                       .end = high,
+                                       .regions = (uintptr_t)regions,
+                                       .regions_max = REGIONS_AT_ONCE,
+                                       .mask = TORCI_PAGE_IS_HUGE,
+                                       .returned = TORCI_PAGE_IS_HUGE};
+        found = TORCI_CALL(arena->kernel, SYS_ioctl, fd, TORCI_PAGE_SCAN, (long)(uintptr_t)&scan);
+        for (long i = 0; i < found; i++)
+            huge_bytes += (int64_t)(regions[i].end - regions[i].start);
+        if (found >= 0 && scan.walk_end <= low)
+            found = -EIO;
+        low = (uintptr_t)scan.walk_end;
+    }
+    (void)TORCI_CALL(arena->kernel, SYS_close, fd);
+    return found < 0 ? found : huge_bytes;
+}
+
+/* Of the dense zone: the sparse one has none, which also keeps the mappings of two arenas apart. */
+static int64_t transparent_bytes(const struct torci_arena *arena)
+{
+    const struct torci_zone *zone = &arena->dense;
+    uintptr_t low = (uintptr_t)zone->base + ((uintptr_t)zone->reserved << TORCI_ARENA_UNIT_SHIFT);
+    if (arena->got != TORC_HUGEPAGES_TRANSPARENT)
+        return 0;
+    int64_t bytes = scan_pages(arena, low, (uintptr_t)zone->base + zone->committed_bytes);
+    return bytes >= 0 ? bytes : read_smaps(arena);
 }
 
 void torci_arena_stats_get(const struct torci_arena *arena, struct torc_arena_stats *stats)

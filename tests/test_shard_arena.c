@@ -692,6 +692,11 @@ TEST(arena, touched_pages_of_each_use_are_found_by_the_real_kernel)
     drop_set(set);
 }
 
+static long no_page_scan(long number, const long arguments[6])
+{
+    (void)arguments;
+    return number == SYS_ioctl ? -ENOTTY : 1;
+}
 TEST(arena, transparent_pages_are_told_when_the_kernel_has_made_them)
 {
     struct torci_arena *arena;
@@ -708,6 +713,10 @@ TEST(arena, transparent_pages_are_told_when_the_kernel_has_made_them)
         TEST_SKIP("this kernel gives no transparent huge pages");
     CHECK_EQ(stats.transparent_bytes % TORCI_HUGE_PAGE, 0);
     CHECK(stats.transparent_bytes <= 4 << 20);
+    int64_t scanned = stats.transparent_bytes;
+    answer = no_page_scan;
+    torci_arena_stats_get(arena, &stats);
+    CHECK_EQ(stats.transparent_bytes, scanned);
     drop_set(set);
 }
 
