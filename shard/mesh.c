@@ -23,6 +23,8 @@ enum {
     EMPTY_LOOKS_MAX = 64, /* turns that a lane is watched after its last message */
 };
 
+_Static_assert((int)RELEASE_BATCH < (int)TORCI_LANE_SLOTS, "a full lane is always told of");
+
 /* ---- the map ---- */
 
 static uint32_t index_of(uint32_t from, enum torci_bit bit)

@@ -81,9 +81,12 @@ static bool enter(struct torc_gateway *gateway)
 
 static void leave(struct torc_gateway *gateway)
 {
-    /* RELEASE pairs with torci_gateways_shut: what we have pushed is there */
-    if (__atomic_sub_fetch(&gateway->door, 1, __ATOMIC_RELEASE) & DOOR_SHUT)
-        wake(gateway->kernel, &gateway->door, 1);
+    const struct torci_kernel *kernel = gateway->kernel;
+    uint32_t *door = &gateway->door;
+    /* RELEASE pairs with torci_gateways_shut: what we have pushed is there. What it was may end the set and close the
+     * gateway, so from here on its memory is not touched; a wake-up that nobody waits for any more does no harm. */
+    if (__atomic_sub_fetch(door, 1, __ATOMIC_RELEASE) & DOOR_SHUT)
+        wake(kernel, door, 1);
 }
 
 static int push(struct place *place, uint32_t shard, struct torci_letter *letter)

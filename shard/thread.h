@@ -12,7 +12,9 @@
  *
  * It has places for a fixed number of functions that have been sent and have not ended. A thread that dies while it waits
  * takes one along; nothing else is lost, and the function goes on, so what its argument points to must not be on that
- * thread's stack if such a thing can happen.
+ * thread's stack if such a thing can happen. (Waiting is no cancellation point, so this takes asynchronous cancellation, or
+ * an exit in a signal's handler. A thread that is ended so in the middle of a send, which is some instructions long, keeps
+ * the shards from ending.)
  *
  * Thread rule: open in a task; close from anywhere; everything else from any thread but a shard's own, which would wait
  * for itself and gets -EDEADLK.
