@@ -27,6 +27,7 @@ enum {
      * programmed into the hardware, which on a virtual machine costs more than a read (zram, depth 128: 1 ms 640k
      * reads a second, 20 ms 770k). */
     BATCH_SLEEP_NS = 20 * 1000 * 1000,
+    MAIL_RECENT_NS = 100 * 1000 * 1000, /* who has sent us something may soon send more */
     DRAIN_ASK_NS =
         10 * 1000 * 1000, /* how often a shutdown asks for the end of what is in flight */
 };
@@ -48,12 +49,13 @@ static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t
     return 0;
 }
 
-/* How many completions are worth waking up for. More than one only if all in flight belong to one batch. */
+/* How many completions are worth waking up for. More than one only if all in flight belong to one batch, and no other
+ * thread has had anything for us lately: its doorbell would be one completion of many, and so heard late. */
 static uint32_t wanted_completions(const struct torci_io *io)
 {
     const struct torc_batch *batch = io->batch;
     if (!batch || batch->in_flight + io->internal_ops != io->ring.in_flight ||
-        batch->completed >= batch->wanted)
+        batch->completed >= batch->wanted || io->exec.now_ns < io->mail_until_ns)
         return 1;
     uint32_t wanted = batch->wanted - batch->completed;
     return wanted < io->ring.cq_entries ? wanted : io->ring.cq_entries;
@@ -153,12 +155,18 @@ static int look(struct torci_io *io)
     return 0;
 }
 
+static void take_mail(struct torci_io *io)
+{
+    io->mail_until_ns = io->exec.now_ns + MAIL_RECENT_NS;
+    io->outside.turn(io);
+}
+
 /* After a spin. Mail is taken here and now, without a system call: the other side waits for it (torc-micro call: 400 ns less
  * there and back). */
 static int take_what_came(struct torci_io *io)
 {
-    if (io->outside.turn && is_marked(io))
-        io->outside.turn(io);
+    if (is_marked(io))
+        take_mail(io);
     if (torci_ring_wants_enter(&io->ring))
         return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
     (void)torci_op_reap(io, &io->ring);
@@ -254,7 +262,9 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
         if (err)
             return err;
     }
-    if (io->outside.busy || is_marked(io))
+    if (is_marked(io))
+        take_mail(io);
+    else if (io->outside.busy)
         io->outside.turn(io);
     if (wait_until_ns && (io->exec.top.first_runnable || wants_room(io)))
         wait_until_ns = 0;

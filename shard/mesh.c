@@ -579,6 +579,11 @@ int torci_mesh_create(struct torci_shard *shard)
     return 0;
 }
 
+void torci_mesh_touch(struct torci_shard *shard)
+{
+    (void)__atomic_fetch_or(&shard->mesh.map[0], 0, __ATOMIC_RELAXED); /* orders nothing */
+}
+
 void torci_mesh_connect(struct torci_shard *shard)
 {
     for (uint32_t id = 0; id < shard->set->count; id++) {

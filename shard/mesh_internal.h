@@ -121,6 +121,10 @@ struct torci_mesh {
 size_t torci_mesh_lanes_bytes(uint32_t count);
 /* Makes the lanes that lead to SHARD; those of all shards must be made before any is opened. -ENOMEM. */
 int torci_mesh_create(struct torci_shard *shard) TORC_MUST_CHECK;
+/* On the shard's own pinned thread, before any message: the first touch of the lanes, which makes a huge page of them and
+ * decides on its node where no policy could. Whoever wakes all shards would else do it for all of them, a stall of 100 ms
+ * with 64. */
+void torci_mesh_touch(struct torci_shard *shard);
 /* Finds the writers' ends. */
 void torci_mesh_connect(struct torci_shard *shard);
 void torci_mesh_destroy(struct torci_shard *shard);

@@ -229,6 +229,7 @@ static int open_shard(struct torci_shard *shard)
     int err = torci_io_open(io, seat->cpu);
     if (err)
         return err;
+    torci_mesh_touch(shard);
     err = prepare_wake(shard);
     if (!err)
         err = take_signals(shard);

@@ -75,7 +75,7 @@ if [ "$(nproc)" -gt 1 ] && command -v taskset >/dev/null; then
 else
     echo "skip topology_shows_what_is_not_allowed one CPU, or no taskset"
 fi
-said=$("$torc" info | grep '^  shards')
+said=$("$torc" info | grep '^  shards   ')
 [ "$said" = "  shards      $(nproc) by default; torc info --topology draws them" ] ||
     [ -n "$(cat /sys/fs/cgroup/cpu.max 2>/dev/null | grep -v ^max)" ]
 check topology_is_a_line_of_the_report "$said"

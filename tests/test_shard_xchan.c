@@ -75,6 +75,8 @@ static int pair_main(void *arg)
     return err;
 }
 
+static uint64_t spin_ns;
+
 /* Returns 0: the end is closed for it. */
 static void run_pair_of(uint32_t shards, size_t value_bytes, uint32_t capacity,
                         int (*send)(struct torc_xsender *sender),
@@ -84,7 +86,7 @@ static void run_pair_of(uint32_t shards, size_t value_bytes, uint32_t capacity,
     struct fault_kernel fault;
     fault_kernel_init(&fault);
     struct torc_config config = {
-        .shards = shards, .kernel = &fault.kernel, .no_stall_report = true};
+        .shards = shards, .kernel = &fault.kernel, .spin_ns = spin_ns, .no_stall_report = true};
     CHECK_EQ(torc_run(&config, pair_main, NULL), 0);
     fault_kernel_check_clean(&fault);
 }
@@ -620,6 +622,63 @@ static int select_late(struct torc_xreceiver *receiver)
 TEST(shard_xchan, select_misses_nothing_that_comes_as_it_parks)
 {
     run_pair_of(2, 8, 64, send_when_asked, select_late);
+}
+
+/* ---- sleepers ---- */
+
+enum { TRIPS = 10000 };
+
+static struct torc_xsender *way_back; /* atomic */
+
+/* Also over the end of a turn, at which an end that was just used would look again. */
+static void linger(struct torci_random *random)
+{
+    if (torci_random_below(random, 2))
+        CHECK_EQ(torc_sleep(1), 0);
+    for (uint64_t left = torci_random_below(random, 3000); left; left--)
+        __asm__ volatile("" : "+r"(left));
+}
+
+/* One value is on its way at any time: whoever misses it sleeps for ever. */
+static int echo(struct torc_xsender *sender)
+{
+    struct torc_xreceiver *receiver;
+    struct torc_xsender *back;
+    struct torci_random random;
+    torci_random_seed(&random, 7);
+    CHECK_EQ(numbers_open(2, &receiver, &back), 0);
+    __atomic_store_n(&way_back, back, __ATOMIC_RELEASE);
+    for (uint64_t i = 0; i < TRIPS; i++) {
+        uint64_t value;
+        CHECK_EQ(numbers_send(sender, &i), 0);
+        linger(&random);
+        CHECK_EQ(numbers_recv(receiver, &value), 0);
+        CHECK_EQ(value, i);
+    }
+    torc_xchan_close_receiver(receiver);
+    return 0;
+}
+
+static int send_back(struct torc_xreceiver *receiver)
+{
+    struct torci_random random;
+    torci_random_seed(&random, 8);
+    uint64_t value;
+    while (!numbers_recv(receiver, &value)) {
+        struct torc_xsender *back = __atomic_load_n(&way_back, __ATOMIC_ACQUIRE);
+        linger(&random);
+        CHECK_EQ(numbers_send(back, &value), 0);
+        linger(&random);
+    }
+    torc_xchan_close_sender(way_back);
+    return 0;
+}
+
+TEST(shard_xchan, no_wake_is_lost)
+{
+    run_pair(8, 2, echo, send_back);
+    spin_ns = 100 * TORC_US; /* where there are CPUs enough the other side is then awake */
+    run_pair(8, 2, echo, send_back);
 }
 
 /* ---- closing under fire ---- */
