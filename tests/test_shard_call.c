@@ -412,9 +412,11 @@ static int post_until_full(void *arg)
     }
     uint32_t sent = 0;
     int err;
-    while (!(err = torc_try_post(1, take_ownership, calloc(1, sizeof(int)))))
+    int *value;
+    while (!(err = torc_try_post(1, take_ownership, value = calloc(1, sizeof *value))))
         sent++;
     CHECK_EQ(err, -EAGAIN);
+    free(value); /* it is still ours */
     CHECK_EQ(sent, TORCI_LANE_SLOTS);
     /* who may wait does, and who has a deadline not for ever */
     struct torc_deadline deadline;
