@@ -631,3 +631,46 @@ TEST(call, shutdown_ends_calls)
     CHECK_EQ(run_on(2, sleep_there_until_shutdown, NULL), -EDOM);
     CHECK_EQ(run_on(7, sleep_there_until_shutdown, NULL), -EDOM);
 }
+
+/* ---- a shard whose ring fails ---- */
+
+static const struct torci_kernel *linux_kernel;
+static bool broken; /* shard 1's alone */
+
+static int enter_or_fail(void *context, int ring, unsigned to_submit, unsigned min_complete,
+                         unsigned flags, const void *arg, size_t arg_size)
+{
+    if (torci_this && torci_shard_this()->id == 1 && broken)
+        return -EBADF;
+    return linux_kernel->ring_enter(context, ring, to_submit, min_complete, flags, arg, arg_size);
+}
+
+static int break_the_ring(void *arg)
+{
+    (void)arg;
+    broken = true;
+    return torc_sleep(1000 * TORC_SEC);
+}
+
+static int call_who_breaks(void *arg)
+{
+    (void)arg;
+    if (torc_shard_id() != 0)
+        return 0;
+    struct torc_mask mask;
+    torc_mask_enter(&mask);
+    CHECK_EQ(torc_call(1, break_the_ring, NULL), -EIO);
+    int later = torc_call(1, do_nothing, NULL);
+    CHECK(later == -EIO || later == -ESHUTDOWN);
+    torc_mask_leave(&mask);
+    return 0;
+}
+
+TEST(call, shard_whose_ring_fails_answers)
+{
+    linux_kernel = torci_kernel_linux_get();
+    struct torci_kernel kernel = *linux_kernel;
+    kernel.ring_enter = enter_or_fail;
+    const struct torc_config config = {.shards = 2, .keep_signals = true, .kernel = &kernel};
+    CHECK_EQ(torc_run(&config, call_who_breaks, NULL), -EBADF);
+}

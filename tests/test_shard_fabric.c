@@ -189,7 +189,62 @@ TEST(shard_fabric, shards_that_have_left_are_passed_over)
             leave_at_once);
 }
 
+static bool may_leave; /* atomic */
+
+static int all_but_one_leave(void *arg)
+{
+    (void)arg;
+    struct torc_fabric_node node;
+    struct value value = {0, 0};
+    CHECK_EQ(torc_fabric_join(&fabric, &node), 0);
+    if (torc_shard_id() == 1) {
+        CHECK_EQ(torc_fabric_recv(&node, &value, NULL), 0);
+        while (!__atomic_load_n(&may_leave, __ATOMIC_ACQUIRE))
+            CHECK_EQ(torc_sleep(50 * TORC_US), 0);
+    }
+    if (torc_shard_id() == 0) {
+        uint32_t sent;
+        while (torc_xchan_send(node.to[2], &value) != -EPIPE)
+            torc_yield();
+        CHECK_EQ(torc_fabric_send_all(&node, &value, &sent), 0);
+        CHECK_EQ(sent, 2);
+        __atomic_store_n(&may_leave, true, __ATOMIC_RELEASE);
+    }
+    torc_fabric_leave(&node);
+    return 0;
+}
+
+TEST(shard_fabric, one_shard_that_is_left_still_gets_it)
+{
+    fabric = (struct torc_fabric){.value_bytes = sizeof(struct value), .capacity = 8};
+    run_on(3, all_but_one_leave);
+}
+
 /* ---- joins that fail ---- */
+
+static int one_has_no_memory(void *arg)
+{
+    (void)arg;
+    struct torc_fabric_node node;
+    struct torc_xreceiver *receiver;
+    struct torc_xsender *sender;
+    bool full = torc_shard_id() == 0; /* most of its arena is taken, though none of it touched */
+    if (full)
+        CHECK_EQ(torc_xchan_open(4096, 90000, &receiver, &sender), 0);
+    CHECK_EQ(torc_fabric_join(&fabric, &node), full ? -ENOMEM : -EPIPE);
+    if (full) {
+        torc_xchan_close_sender(sender);
+        torc_xchan_close_receiver(receiver);
+    }
+    return 0;
+}
+
+TEST(shard_fabric, failure_of_one_is_the_failure_of_all)
+{
+    fabric = (struct torc_fabric){.value_bytes = 4096, .capacity = 65536};
+    struct torc_config config = {.shards = 2, .arena_bytes = UINT64_C(1) << 30};
+    CHECK_EQ(torc_run(&config, one_has_no_memory, NULL), 0);
+}
 
 static int fail_on_one(void *arg)
 {
