@@ -29,7 +29,8 @@ static int open_descriptors(void)
 static int run(torc_task_fn *main, void *arg)
 {
     struct torc_config config = {.kernel = &fault.kernel, .keep_signals = keep_signals};
-    int before = open_descriptors(), result = run_first(&config, main, arg);
+    int before = open_descriptors();
+    int result = (fault.fail_kinds ? run_alone : run_first)(&config, main, arg);
     CHECK_EQ(open_descriptors(), before);
     return result;
 }
