@@ -48,7 +48,7 @@ struct torci_io {
     struct torc_batch *batch; /* the one that a task began to wait on last, while it does */
     uint64_t entered_ns;
     uint64_t mail_until_ns; /* a batch is not slept for as a whole before this */
-    uint64_t ops[4]; /* bit n: the kernel knows opcode n */
+    uint64_t ops[4];        /* bit n: the kernel knows opcode n */
     struct torci_slots buffers, files;
     struct torci_blocking blocking;
     uint32_t internal_ops;           /* in flight, but nobody's: the wake poll, the signal poll */
