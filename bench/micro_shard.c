@@ -57,7 +57,7 @@ static void measure_calls(const char *name, uint64_t spin_ns, unsigned calls)
     int err = torc_run(&config, call_often, NULL);
     if (err)
         micro_die(name, err);
-    printf("{\"bench\":\"%s\",\"round_trip_ns\":%.0f}\n", name, call.ns);
+    printf("{\"bench\":\"%s\",\"ns\":%.0f}\n", name, call.ns);
 }
 
 void micro_call(void)

@@ -123,13 +123,12 @@ def shard_groups(c):
             [least(0.5, 'floor'), least(2, *CROSS_RIVALS, text='>= 2 x the best rival')])], pinned=False)
     yield Group('call_park', [c.torc('call_park'), c.floor('floor', 'floor_shards', 'call_park')], 15, [
         Row('call and answer, both asleep', {'bench': 'call_park'}, 'ns', [least(0.9, 'floor')])], pinned=False)
-    yield Group('alloc', [c.torc('alloc'), c.torc('alloc_remote')], 9, [
+    yield Group('alloc', [c.torc('alloc', 'alloc_remote')], 9, [
         Row('torc_alloc and torc_free', {'bench': 'alloc'}, 'ns', [at_most(10)]),
         Row('torc_free of another shard\'s block', {'bench': 'alloc_remote'}, 'ns', [at_most(30)])], pinned=False)
-    two, many = c.torc('turn', '--shards', 2), c.torc('turn', '--shards', 64)
-    two.name, many.name = 'of 2 shards', 'of 64'
-    yield Group('turn', [many, two], 15, [
-        Row('an empty turn of the loop', {'bench': 'turn'}, 'ns', [least(1 / 1.1, 'of 2 shards')])], pinned=False)
+    yield Group('turn', [c.torc('turn')], 15, [
+        Row(f'an empty turn of the loop, {n} shards', {'bench': 'turn', 'shards': n}, 'ns') for n in (2, 64)],
+        pinned=False)
 
 
 def fio_options(path, size, seconds, *more):

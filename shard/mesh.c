@@ -508,9 +508,15 @@ static bool mesh_came(struct torci_io *io)
     FOR_EACH_BIT(&self->mesh, index)
     {
         uint32_t from = index / TORCI_BITS, bit = index % TORCI_BITS;
-        if (from == self->set->count || bit >= TORCI_LANES ||
-            lane_has(&self->mesh.peers[from].from[bit]))
+        if (from == self->set->count || bit >= TORCI_LANES)
             return true;
+        const struct torci_lane_reader *reader = &self->mesh.peers[from].from[bit];
+        if (lane_has(reader)) {
+            /* on its way while the turn comes round to it */
+            __builtin_prefetch(
+                torci_lane_slot(reader->lane, reader->next, reader->count, reader->slot_bytes));
+            return true;
+        }
     }
     return false;
 }
