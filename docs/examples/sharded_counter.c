@@ -31,7 +31,7 @@ static uint32_t hash_of(const char *word)
 static int count(void *word) // on the shard that owns the word
 {
     unsigned at = 0;
-    while (at < COUNTERS && mine.words[at] && strcmp(mine.words[at], word))
+    while (at < COUNTERS && mine.words[at] && strcmp(mine.words[at], word) != 0)
         at++;
     if (at == COUNTERS)
         return -ENOSPC;
