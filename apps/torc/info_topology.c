@@ -25,7 +25,6 @@ static int understand(const struct info_wish *wish, struct torc_config *config)
 {
     if (wish->shards) {
         char *end;
-        errno = 0;
         long shards = strtol(wish->shards, &end, 10);
         if (end == wish->shards || *end || shards < 1 || shards > SHARDS_MAX)
             return refuse("--shards", wish->shards, "a number from 1 to 1024 is wanted");
