@@ -44,20 +44,19 @@ struct torc_stream {
     struct torci_net *net;
     int fd;                     /* or, if direct, the slot */
     uint16_t in_first, in_last; /* chunks of input */
-    uint16_t in_chunks;
+    uint16_t in_chunks, in_max;
     uint16_t out; /* chunk of output */
     uint8_t out_state;
     bool armed, cancelling; /* of the receive */
     bool direct;
     bool ended; /* no more input will come */
     bool draining;
-    bool paused;             /* it holds as many chunks as it may */
-    uint8_t kind;            /* of its owner's: what on_event is about */
-    int in_error, out_error; /* what the socket said, once there is no more */
-    uint32_t sq_index;       /* of a queued send */
+    bool wants_room;             /* on_event is to be told of room */
+    int in_error, out_error;     /* what the socket said, once there is no more */
+    uint32_t sq_index, sq_bytes; /* of a queued send */
     struct torc_op receive, transmit;
-    struct torci_link link;    /* dirty, queued, starved: one list at a time for output */
-    struct torci_link in_link; /* starved receives */
+    struct torci_link link; /* dirty, queued, starved: one list at a time for output */
+    struct torci_link in_link, owner_link; /* starved receives */
     struct torci_wait *reader, *writer;
     /* Tells of input (or its end) and of room for output; NULL: a task waits. */
     void (*on_event)(struct torc_stream *stream, unsigned events);
