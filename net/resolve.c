@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "core/time.h"
-#include "io/io_internal.h"
+#include "net/net_internal.h"
 
 #define KEEP_NS (60 * TORC_SEC)
 #define KEEP_FAILURE_NS TORC_SEC
@@ -240,10 +240,7 @@ static void lookup_done(struct torci_job *job)
     struct torci_resolver *resolver = known->resolver;
     int result = job->result;
     resolver->running--;
-    settle(known, result,
-           result > 0          ? KEEP_NS
-           : result == -ENOMEM ? 0
-                               : KEEP_FAILURE_NS);
+    settle(known, result, result > 0 ? KEEP_NS : result == -ENOMEM ? 0 : KEEP_FAILURE_NS);
     while (may_begin(resolver)) {
         struct torci_link *next = torci_list_pop_front(&resolver->queue);
         if (!next)
@@ -288,8 +285,7 @@ int torci_resolver_find(struct torci_resolver *resolver, const struct torci_name
         err = ask(known);
     if (err)
         return err;
-    struct waiter waiter = {
-        .known = known, .name = name, .addresses = addresses, .max = max};
+    struct waiter waiter = {.known = known, .name = name, .addresses = addresses, .max = max};
     torci_wait_init(&waiter.wait);
     waiter.wait.park.interrupt = leave;
     torci_list_push_back(&known->waiters, &waiter.wait.link);
@@ -314,10 +310,12 @@ int torc_resolve(const char *text, struct torc_address *addresses, unsigned max)
 {
     struct torci_name name;
     const char *why;
+    struct torci_net *net;
     if (!max)
         return -EINVAL;
     int err = torci_address_read(text, addresses, &name, &why);
-    if (err == -EDESTADDRREQ)
-        return torci_resolver_find(torci_resolver_this(), &name, addresses, max);
-    return err ? err : 1;
+    if (err != -EDESTADDRREQ)
+        return err ? err : 1;
+    err = torci_net_get(&net);
+    return err ? err : torci_resolver_find(&net->resolver, &name, addresses, max);
 }
