@@ -272,6 +272,13 @@ static ssize_t send_through(struct torc_stream *stream, const struct iovec *piec
     return size;
 }
 
+/* The reader is in the middle of what has come: more answers follow at once. */
+static inline bool has_more_input(const struct torc_stream *stream)
+{
+    return stream->in_chunks > 1 ||
+           (stream->in_chunks == 1 && stream->net->chunks[stream->in_first].from > 0);
+}
+
 static size_t total(const struct iovec *pieces, unsigned count)
 {
     size_t size = 0;
@@ -310,7 +317,7 @@ ssize_t torci_send_now(struct torc_stream *stream, const struct iovec *pieces, u
 {
     size_t size = total(pieces, count), done = 0;
     while (done < size && !stream->out_error) {
-        bool small = size - done <= TORCI_SMALL_BYTES || stream->in_first != TORCI_NO_CHUNK;
+        bool small = size - done <= TORCI_SMALL_BYTES || has_more_input(stream);
         if (small || stream->direct || stream->out_state != TORCI_OUT_IDLE) {
             size_t taken = gather_some(stream, pieces, count, done);
             done += taken;
