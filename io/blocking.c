@@ -217,9 +217,9 @@ static void report_running(struct torci_blocking *blocking)
     uint32_t running = blocking->threads;
     for (const struct torci_worker *at = blocking->idle; at; at = at->next_idle)
         running--;
-    /* ACQUIRE pairs with the push in job_done: the links are what it wrote before */
-    const struct torci_job *done = __atomic_load_n(&blocking->done, __ATOMIC_ACQUIRE);
-    for (; done; done = done->next_done)
+    /* ACQUIRE pairs with torci_pile_push: the links are what it wrote before */
+    const struct torci_pile_link *done = __atomic_load_n(&blocking->done.newest, __ATOMIC_ACQUIRE);
+    for (; done; done = done->next)
         running--;
     if (!running || blocking->io->exec.driver_error)
         return;
