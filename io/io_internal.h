@@ -46,7 +46,7 @@ struct torci_traffic {
     uint32_t live;                          /* connections */
     void (*flush)(struct torci_io *io);     /* after tasks have run, before the ring is entered */
     void (*submitted)(struct torci_io *io); /* after that: what the sends said has been reaped */
-    void (*close)(struct torci_io *io);     /* nothing is in flight any more */
+    void (*close)(struct torci_io *io);     /* nothing is in flight any more, no job runs */
 };
 
 struct torci_io {

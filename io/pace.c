@@ -57,7 +57,7 @@ uint64_t torci_pace_spin_ns(struct torci_io *io)
 {
     struct torci_pace *pace = &io->pace;
     if (!pace->last || pace->last >= TORCI_PACE_MANY ||
-        pace->largest_bytes > TORCI_PACE_LARGE_BYTES || io->shares_cpu)
+        pace->largest_bytes > TORCI_PACE_LARGE_BYTES || io->shares_cpu || io->config.no_spin)
         return 0;
     if (pace->rest) {
         pace->rest--;

@@ -32,6 +32,7 @@ static size_t slots_bytes(uint32_t count)
 static void destroy(struct torci_net *net)
 {
     const struct torci_host *host = &net->io->host;
+    torci_resolver_deinit(&net->resolver, host);
     if (net->memory)
         host->unmap(host->map_context, net->memory, memory_bytes(net->count));
     if (net->chunks)
@@ -115,6 +116,7 @@ static int create(struct torci_io *io, struct torci_net **out)
     torci_link_init(&net->starved);
     torci_link_init(&net->servers);
     torci_link_init(&net->waiting_for_files);
+    torci_resolver_init(&net->resolver);
     int err = map_chunks(net);
     if (err) {
         destroy(net);

@@ -17,6 +17,7 @@
 #define TORC_NET_NET_INTERNAL_H
 
 #include "io/io_internal.h"
+#include "net/resolve_internal.h"
 #include "net/stream.h"
 
 enum {
@@ -56,6 +57,7 @@ struct torci_net {
     struct torci_link starved;           /* streams whose receive found no chunk, by in_link */
     struct torci_link servers;           /* with handlers: somebody must take up what is ready */
     struct torci_link waiting_for_files; /* listeners out of descriptors: net/listener.c */
+    struct torci_resolver resolver;      /* net/resolve.c */
 };
 
 /* For results that change nothing: what is asked for again, or can only succeed. */
