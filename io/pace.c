@@ -5,8 +5,8 @@
  *
  *     waiting for a batch   100 and 1,000 connections: 10 to 15 % less CPU a message. With both CPUs full, a server that
  *                           is faster than its clients only makes smaller turns; waiting a moment turns what it saves
- *                           into idle time. For half of the active connections at most: to wait for nearly all makes server
- *                           and clients take turns, which halves the rate
+ *                           into idle time. For half of the active connections at most: to wait for nearly all
+ *                           makes server and clients take turns, which halves the rate
  *     spinning              one connection: 2.6 times the rate for the same CPU, since neither side has to wake the
  *                           other. After large messages, or when it has not paid lately, it only costs
  */
