@@ -34,6 +34,10 @@ static void append(struct torc_stream *stream, uint16_t chunk, uint32_t size)
     torci_count_add(&counters->net_received_bytes, size);
     struct torci_traffic *traffic = &net->io->traffic;
     traffic->came++;
+    if (stream->epoch != traffic->epoch) {
+        stream->epoch = traffic->epoch;
+        traffic->active++;
+    }
     if (size > traffic->largest_bytes)
         traffic->largest_bytes = size;
 }

@@ -31,6 +31,7 @@ int torci_stream_open(struct torc_stream *stream, int fd, bool direct)
     stream->in_max = TORCI_INPUT_CHUNKS;
     torci_link_init(&stream->link);
     torci_link_init(&stream->in_link);
+    stream->epoch = (uint16_t)(net->io->traffic.epoch - 1);
     net->io->traffic.live++;
     torci_gauge_set(&net->io->exec.counters->net_streams, net->io->traffic.live);
     return 0;

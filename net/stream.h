@@ -46,7 +46,8 @@ struct torc_stream {
     int fd;                     /* or, if direct, the slot */
     uint16_t in_first, in_last; /* chunks of input */
     uint16_t in_chunks, in_max;
-    uint16_t out; /* chunk of output */
+    uint16_t epoch; /* in which it was active last */
+    uint16_t out;   /* chunk of output */
     uint8_t out_state;
     bool armed, cancelling; /* of the receive */
     bool direct;
