@@ -184,6 +184,7 @@ void torci_input_consume(struct torc_stream *stream, size_t size)
     struct torci_chunk *chunk = &net->chunks[first];
     TORC_DEBUG_ASSERT(size <= chunk->to - chunk->from);
     chunk->from += (uint32_t)size;
+    stream->taken = true;
     if (chunk->from < chunk->to)
         return;
     stream->in_first = chunk->next;
