@@ -57,6 +57,7 @@ struct torci_net {
     struct torci_link starved;           /* streams whose receive found no chunk, by in_link */
     struct torci_link servers;           /* with handlers: somebody must take up what is ready */
     struct torci_link waiting_for_files; /* listeners out of descriptors: net/listener.c */
+    struct torci_link spreads;           /* shard 0's: servers of all shards, net/spread.c */
     struct torci_resolver resolver;      /* net/resolve.c */
 };
 
@@ -182,6 +183,11 @@ static inline bool torci_output_is_empty(const struct torc_stream *stream)
 /* ------ Direct descriptors and listeners: net/direct.c, net/listener.c */
 
 void torci_close_direct(struct torci_net *net, int slot);
+/* The same with a reset of the connection, where the kernel has the means (6.7). */
+void torci_reset_direct(struct torci_net *net, int slot);
+/* Makes FD, which is closed in any case, a direct one: the slot. -ENFILE: all are taken; -ECANCELED, -ETIMEDOUT. In a
+ * task. */
+int torci_make_direct(struct torci_net *net, int fd) TORC_MUST_CHECK;
 int torci_shutdown_direct(struct torc_stream *stream) TORC_MUST_CHECK;
 /* A descriptor is free: listeners that are out of them may go on. */
 void torci_listeners_file_closed(struct torci_net *net);
