@@ -30,10 +30,13 @@ def series_of(view):
     return out
 
 
-def step_of(most):
-    """The distance of the y axis's marks: 1, 2 or 5 times a power of ten, for five to ten of them."""
-    power = 10 ** math.floor(math.log10(most / 5))
-    return next(power * k for k in (1, 2, 5, 10) if most / (power * k) <= 8)
+def marks_of(least, most):
+    """The marks of the y axis, which enclose both: the first below the least and the first above the most, and between."""
+    low = 10 ** math.floor(math.log10(least))
+    marks = [low * 10 ** power * digit for power in range(6) for digit in (1, 1.5, 2, 3, 5, 7)]
+    first = max(i for i, mark in enumerate(marks) if mark <= least)
+    last = min(i for i, mark in enumerate(marks) if mark >= most and i > first)
+    return marks[first:last + 1]
 
 
 def apart(wanted, least, lowest):
@@ -49,9 +52,10 @@ def apart(wanted, least, lowest):
 
 
 class Drawing:
-    def __init__(self, most_y, title, machine):
-        self.step = step_of(most_y)
-        self.most = self.step * math.ceil(most_y / self.step)
+    """Both axes are logarithmic: the same ratio is the same distance everywhere."""
+
+    def __init__(self, marks, title, machine):
+        self.marks = marks
         self.out = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
             'font-family="sans-serif" font-size="13">',
@@ -67,7 +71,8 @@ class Drawing:
         return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(connections) - first) / (last - first)
 
     def y(self, value):
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.most
+        first, last = math.log10(self.marks[0]), math.log10(self.marks[-1])
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (math.log10(value) - first) / (last - first)
 
     def text(self, x, y, text, anchor='start', size=13, colour='#222222', more=''):
         self.out.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}" '
@@ -78,15 +83,15 @@ class Drawing:
 
     def axes(self):
         right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-        for i in range(round(self.most / self.step) + 1):
-            y = self.y(i * self.step)
-            self.line(LEFT, y, right, y, '#dddddd' if i else '#222222')
-            self.text(LEFT - 8, y + 4, f'{i * self.step:g}', 'end')
+        for mark in self.marks:
+            y = self.y(mark)
+            self.line(LEFT, y, right, y, '#dddddd' if y < bottom else '#222222')
+            self.text(LEFT - 8, y + 4, f'{mark:g}', 'end')
         for size in plan_net.SIZES:
             self.line(self.x(size), TOP, self.x(size), bottom, '#eeeeee')
             self.line(self.x(size), bottom, self.x(size), bottom + 5, '#222222')
             self.text(self.x(size), bottom + 20, f'{size:,}', 'middle')
-        self.text((LEFT + right) / 2, bottom + 42, 'connections (logarithmic), one 64-byte message in flight on each',
+        self.text((LEFT + right) / 2, bottom + 42, 'connections, each with one 64-byte message in flight',
                   'middle')
         self.text(0, 0, 'server CPU, µs per message', 'middle',
                   more=f'transform="translate(20 {(TOP + bottom) / 2:.1f}) rotate(-90)"')
@@ -114,8 +119,9 @@ def write(path, views, machine):
     series = series_of(view) if view else {}
     if not series:
         return f'{path}: not drawn: nothing was measured'
-    most = max(value for points in series.values() for _, value in points)
-    drawing = Drawing(most, 'What one echoed message costs the server', machine)
+    values = [value for points in series.values() for _, value in points]
+    marks = marks_of(min(values), max(values))
+    drawing = Drawing(marks, 'What one echoed message costs the server (both axes logarithmic)', machine)
     drawing.curves(series)
     folder = os.path.dirname(path)
     if folder:

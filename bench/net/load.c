@@ -20,6 +20,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -44,6 +45,7 @@ enum {
     CONNECTIONS_MAX = 1000000,
     GREET_AT_ONCE = 64,
     SOURCES = 200, // 127.0.0.2 and on
+    SPARE_DESCRIPTORS = 64,
     EVENTS = 256,
     SEND_BYTES = 1 << 16, // at most this, or one message
     INPUT_BYTES = 1 << 18,
@@ -239,24 +241,63 @@ static void greet(int *fds, size_t count)
     }
 }
 
-static void open_idle(void)
+// In a child: opens its share and keeps it until the parent has ended.
+static _Noreturn void hold(size_t count, int ready, int parent)
 {
-    int *fds = calloc(plan.idle + 1, sizeof(*fds));
+    char byte = 0;
+    int *fds = calloc(count, sizeof(*fds));
     if (!fds)
         die(1, "no memory");
+    greet(fds, count);
+    if (write(ready, &byte, 1) == 1)
+        byte = (char)read(parent, &byte, 1);
+    _exit(0);
+}
+
+// One process may not have that many descriptors, so children hold what stays silent. One after the other, so that no more
+// than GREET_AT_ONCE wait to be accepted.
+static void hold_idle(void)
+{
+    struct rlimit limit;
+    int parent[2], ready[2];
+    getrlimit(RLIMIT_NOFILE, &limit);
+    size_t share = (size_t)limit.rlim_cur - SPARE_DESCRIPTORS;
+    if (pipe2(parent, O_CLOEXEC))
+        die(1, "pipe: %s", strerror(errno));
+    for (size_t held = 0, count; held < plan.idle; held += count) {
+        char byte;
+        count = plan.idle - held < share ? plan.idle - held : share;
+        pid_t child = pipe2(ready, O_CLOEXEC) ? -errno : fork();
+        if (child < 0)
+            die(1, "no process for idle connections");
+        if (child == 0) {
+            close(parent[1]);
+            hold(count, ready[1], parent[0]);
+        }
+        close(ready[1]);
+        if (read(ready[0], &byte, 1) != 1)
+            exit(1); // the child has said why
+        close(ready[0]);
+        dialled += count;
+    }
+    close(parent[0]); // the other end stays open until this process ends
+}
+
+static void open_idle(void)
+{
     long before = 0;
     if (plan.pid) { // what the server allocates once, for its first connection, is no part of it
-        greet(fds, 1);
-        close(fds[0]);
+        int first;
+        greet(&first, 1);
+        close(first);
         pause_seconds(plan.settle);
         before = server_resident_bytes();
     }
-    greet(fds, plan.idle);
+    hold_idle();
     if (plan.pid) {
         pause_seconds(plan.settle);
         tally.idle_bytes = (server_resident_bytes() - before) / (long)plan.idle;
     }
-    free(fds); // the connections stay, until this process ends
 }
 
 static void watch(struct connection *c, bool write, int how)
@@ -690,21 +731,22 @@ static void arguments(int argc, char **argv)
         die(2, "--check: the answer is as long as the request");
 }
 
-static void descriptors_allow(size_t wanted)
+// As many as may be, and at least those that are needed, which only root may raise the limit for.
+static void descriptors_allow(size_t needed)
 {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < wanted)
-        limit.rlim_max = wanted; // which root may
+    if (limit.rlim_max < needed)
+        limit.rlim_max = needed;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit))
-        die(1, "%zu descriptors are needed: ulimit -n allows fewer", wanted);
+        die(1, "%zu descriptors are needed: ulimit -n allows fewer", needed);
 }
 
 int main(int argc, char **argv)
 {
     arguments(argc, argv);
-    descriptors_allow(plan.connections + plan.idle + 64);
+    descriptors_allow(plan.connections + SPARE_DESCRIPTORS);
     prctl(PR_SET_TIMERSLACK, 1L); // or each sleep of the open loop ends 50 us late
     if (plan.idle)
         open_idle();
