@@ -73,7 +73,19 @@
     COUNTER(dma_alignment_guesses, "", "direct files whose alignment the kernel did not tell") \
     COUNTER(dma_direct_ignored, "", "direct files that the file system buffers all the same") \
     COUNTER(dma_poll_refused, "", "files that asked for polling where no device polls") \
-    COUNTER(dma_closes_in_line, "", "closes by a system call because the ring took no more")
+    COUNTER(dma_closes_in_line, "", "closes by a system call because the ring took no more") \
+    GAUGE(net_streams, "", "open streams") \
+    COUNTER(net_accepted, "", "connections that were accepted") \
+    COUNTER(net_refused, "", "connections that were closed unserved: a limit, or no memory") \
+    COUNTER(net_accept_waits, "", "times a listener waited for a descriptor") \
+    COUNTER(net_failures, "", "connections whose function failed otherwise than by losing its peer") \
+    COUNTER(net_receives, "", "chunks of input") \
+    COUNTER(net_received_bytes, "bytes", "received by streams") \
+    COUNTER(net_starved, "", "receives that found no chunk") \
+    COUNTER(net_sends, "", "calls that sent") \
+    COUNTER(net_sends_queued, "", "sends by entries of the queue") \
+    COUNTER(net_sent_bytes, "bytes", "sent by streams") \
+    COUNTER(net_blocked, "", "times a stream's peer took no more")
 /* clang-format on */
 
 /* Log-linear: up to 64 ns in steps of 8, then four buckets an octave, up to 34 s. */

@@ -15,6 +15,8 @@ enum {
     TORCI_SETUP_NO_SQARRAY = 1 << 16,         /* 6.6 */
     TORCI_SETUP_HYBRID_IOPOLL = 1 << 17,      /* 6.13 */
 
+    TORCI_FEATURE_MIN_WAIT = 1 << 15, /* 6.12 */
+
     TORCI_OP_FTRUNCATE = 55, /* 6.9: off is the new size */
 
     TORCI_REGISTER_CLOCK = 29,         /* 6.12 */

@@ -2,7 +2,8 @@
  *
  * The blocking pool: see blocking_internal.h for who owns what. A job lies on its task's stack and waits in the queue
  * by the task's own wait, so the default interruption takes it out of there; a job that a thread has got can't be taken
- * back, and its wait ignores interruptions.
+ * back, and its wait ignores interruptions. One without a task is embedded in its owner's struct and has a function to
+ * be called instead of a task to be woken; it lies in the same queue.
  *
  * Threads are started as jobs find none idle, and stay. They know nothing of the executor but the done stack and its
  * wake-up; which job comes next is decided by the executor, so a job begins one turn of its loop after a thread got
@@ -13,19 +14,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdio.h>
 
-#include "core/wait_internal.h"
 #include "io/blocking.h"
 #include "io/io_internal.h"
-
-struct torci_job {
-    struct torci_wait wait;
-    torc_task_fn *fn;
-    void *arg;
-    int result;
-    struct torci_worker *worker;
-    struct torci_job *next_done;
-};
 
 enum worker_state {
     WORKER_EMPTY,
@@ -62,15 +54,7 @@ static uint32_t worker_wait(struct torci_worker *worker)
 
 static void job_done(struct torci_job *job, struct torci_io *io)
 {
-    struct torci_blocking *blocking = &io->blocking;
-    /* RELAXED: only compared; the exchange below is what publishes */
-    struct torci_job *first = __atomic_load_n(&blocking->done, __ATOMIC_RELAXED);
-    do {
-        job->next_done = first;
-        /* SEQ_CST: publishes the result to torci_blocking_reap, and comes before the look at wake.parked in
-         * torci_io_wake, as in the executor parked comes before the look at done. */
-    } while (!__atomic_compare_exchange_n(&blocking->done, &first, job, true, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_RELAXED));
+    torci_pile_push(&io->blocking.done, &job->in_done);
     /* The job may be gone by now: it is the task's memory. */
     torci_io_wake(io);
 }
@@ -81,9 +65,9 @@ static void worker_main(void *arg)
     while (worker_wait(worker) == WORKER_JOB) {
         struct torci_job *job = worker->job;
         uint32_t state = WORKER_JOB;
-        /* It fails when a broken ring has ended the executor in mid-flight: that is the one time when WORKER_QUIT does
-         * not wait for the job, and a store would lose it. RELAXED: otherwise the executor speaks again after it has
-         * reaped the job, which orders this before. */
+        /* It fails when the executor ends in mid-flight, by a broken ring or with an embedded job that nobody waits for:
+         * only then does WORKER_QUIT not wait for the job, and a store would lose it. RELAXED: otherwise the executor
+         * speaks again after it has reaped the job, which orders this before. */
         if (!__atomic_compare_exchange_n(&worker->state, &state, WORKER_EMPTY, false,
                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             continue;
@@ -144,6 +128,19 @@ static bool job_dispatch(struct torci_blocking *blocking, struct torci_job *job)
     return blocking->threads < blocking->threads_max && !worker_start(blocking, job);
 }
 
+/* To a thread, or into the queue. */
+static int job_hand_over(struct torci_blocking *blocking, struct torci_job *job)
+{
+    if (job_dispatch(blocking, job))
+        job->wait.park.interrupt = job_ignore_interrupt;
+    else if (blocking->threads)
+        torci_list_push_back(&blocking->queue, &job->wait.link);
+    else
+        return -EAGAIN;
+    torci_count(&torci_this->counters->blocking_jobs);
+    return 0;
+}
+
 int torc_blocking(torc_task_fn *fn, void *arg)
 {
     struct torci_blocking *blocking = &torci_io_this()->blocking;
@@ -154,14 +151,22 @@ int torc_blocking(torc_task_fn *fn, void *arg)
         return err;
     struct torci_job job = {.fn = fn, .arg = arg};
     torci_wait_init(&job.wait);
-    if (job_dispatch(blocking, &job))
-        job.wait.park.interrupt = job_ignore_interrupt;
-    else if (blocking->threads)
-        torci_list_push_back(&blocking->queue, &job.wait.link);
-    else
-        return -EAGAIN;
-    torci_count(&torci_this->counters->blocking_jobs);
+    err = job_hand_over(blocking, &job);
+    if (err)
+        return err;
     return torci_wait_park(&job.wait);
+}
+
+int torci_job_start(struct torci_job *job, torc_task_fn *fn, void *arg,
+                    void (*done)(struct torci_job *job))
+{
+    struct torci_blocking *blocking = &torci_io_this()->blocking;
+    int err = torci_io_wake_prepare(blocking->io);
+    if (err)
+        return err;
+    *job = (struct torci_job){.fn = fn, .arg = arg, .done = done};
+    torci_link_init(&job->wait.link);
+    return job_hand_over(blocking, job);
 }
 
 /* The thread that has just finished a job takes the oldest that waits, or becomes idle. Last in, first out: the thread
@@ -182,23 +187,16 @@ static void worker_next(struct torci_blocking *blocking, struct torci_worker *wo
 
 bool torci_blocking_reap(struct torci_blocking *blocking)
 {
-    /* SEQ_CST: before the executor parks it has said so in wake.parked; see job_done */
-    if (TORC_LIKELY(!__atomic_load_n(&blocking->done, __ATOMIC_SEQ_CST)))
+    if (TORC_LIKELY(torci_pile_is_empty(&blocking->done)))
         return false;
-    /* ACQUIRE pairs with the push in job_done */
-    struct torci_job *newest = __atomic_exchange_n(&blocking->done, NULL, __ATOMIC_ACQUIRE);
-    struct torci_job *oldest = NULL;
-    while (newest) {
-        struct torci_job *next = newest->next_done;
-        newest->next_done = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    while (oldest) {
-        struct torci_job *job = oldest;
-        oldest = job->next_done;
+    for (struct torci_pile_link *at = torci_pile_take(&blocking->done), *next; at; at = next) {
+        struct torci_job *job = TORC_CONTAINER_OF(at, struct torci_job, in_done);
+        next = at->next; /* the job is the task's memory */
         worker_next(blocking, job->worker);
-        torci_wait_wake(&job->wait, job->result);
+        if (job->done)
+            job->done(job);
+        else
+            torci_wait_wake(&job->wait, job->result);
     }
     return true;
 }
@@ -212,12 +210,36 @@ int torci_blocking_init(struct torci_blocking *blocking, struct torci_io *io, ui
     return blocking->workers ? 0 : -ENOMEM;
 }
 
+/* The end may take as long as a job that nobody waits for any more. */
+static void report_running(struct torci_blocking *blocking)
+{
+    const struct torci_host *host = &blocking->io->host;
+    uint32_t running = blocking->threads;
+    for (const struct torci_worker *at = blocking->idle; at; at = at->next_idle)
+        running--;
+    /* ACQUIRE pairs with torci_pile_push: the links are what it wrote before */
+    const struct torci_pile_link *done = __atomic_load_n(&blocking->done.newest, __ATOMIC_ACQUIRE);
+    for (; done; done = done->next)
+        running--;
+    if (!running || blocking->io->exec.driver_error)
+        return;
+    char line[128];
+    snprintf(line, sizeof line,
+             "torc: waiting for the end of %u job%s of the blocking pool that can't be interrupted",
+             (unsigned)running, running > 1 ? "s" : "");
+    host->report(host->context, line);
+}
+
 void torci_blocking_deinit(struct torci_blocking *blocking)
 {
     const struct torci_kernel *kernel = blocking->io->kernel;
     const struct torci_host *host = &blocking->io->host;
-    /* a ring that failed has left its tasks where they were */
-    TORC_ASSERT(torci_list_is_empty(&blocking->queue) || blocking->io->exec.driver_error);
+    for (struct torci_link *link; (link = torci_list_pop_front(&blocking->queue));) {
+        const struct torci_job *job = TORC_CONTAINER_OF(link, struct torci_job, wait.link);
+        /* a ring that failed has left its tasks where they were */
+        TORC_ASSERT(job->done || blocking->io->exec.driver_error);
+    }
+    report_running(blocking);
     for (uint32_t i = 0; i < blocking->threads; i++)
         worker_tell(&blocking->workers[i], WORKER_QUIT);
     for (uint32_t i = 0; i < blocking->threads; i++)

@@ -281,6 +281,8 @@ void torci_io_close(struct torci_io *io)
     const struct torci_kernel *kernel = io->kernel;
     torci_signals_shutdown_abandon(io);
     torci_blocking_deinit(&io->blocking);
+    if (io->traffic.close)
+        io->traffic.close(io);
     torci_slots_free(io, &io->buffers);
     torci_slots_free(io, &io->files);
     if (io->poll_ring.real_fd >= 0)

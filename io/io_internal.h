@@ -12,6 +12,7 @@
 #include "io/config.h"
 #include "io/kernel_internal.h"
 #include "io/op.h"
+#include "io/pace_internal.h"
 #include "io/ring_internal.h"
 #include "io/signals_internal.h"
 
@@ -33,6 +34,21 @@ struct torci_outside {
         struct torci_io
             *io); /* from now on whoever has something sets a bit; false: somebody has not */
     void (*shutdown)(struct torci_io *io); /* an orderly one is asked for */
+};
+
+/* What the network room tells the loop about its traffic, and has it do. All zero: there is none. */
+struct torci_traffic {
+    void *net;                          /* the room's state of this executor */
+    bool dirty;                         /* FLUSH has something to do */
+    bool queued;                        /* silent sends are in the queue: enter this turn */
+    uint32_t came;                      /* messages that have come since the loop last waited */
+    uint32_t largest_bytes;             /* of those */
+    uint32_t live;                      /* connections */
+    uint32_t active;                    /* of those: that a message has come over in this epoch */
+    uint16_t epoch;                     /* some turns; the loop counts them */
+    void (*flush)(struct torci_io *io); /* after tasks have run, before the ring is entered */
+    void (*submitted)(struct torci_io *io); /* after that: what the sends said has been reaped */
+    void (*close)(struct torci_io *io);     /* nothing is in flight any more, no job runs */
 };
 
 struct torci_io {
@@ -65,9 +81,12 @@ struct torci_io {
             128) uint32_t parked; /* atomic: 1 while asleep or about to be; others look at it */
     } wake;
     _Alignas(128) struct torci_outside outside;
+    struct torci_traffic traffic;
+    struct torci_pace pace;
     struct torci_signal_watch signals;
     uint32_t id; /* the shard's, for what is said to people */
     int cpu;
+    bool shares_cpu;     /* with other shards: whoever spins keeps them from running */
     struct torci_stall { /* of the signal handler alone: what it saw the last time */
         const struct torci_fiber *fiber;
         uint64_t turns;
@@ -92,7 +111,8 @@ enum {
     TORCI_TAG_OP = 0,
     TORCI_TAG_CANCEL = 1, /* the cancel's own CQE; the address is of the op that it aims at */
     TORCI_TAG_NONE = 2,   /* nobody cares for this completion */
-    TORCI_TAG_BELL = 3,   /* another ring's message: it has woken us, and that was all */
+    TORCI_TAG_BELL = 3, /* another ring's message: it has woken us, and that was all; no address */
+    TORCI_TAG_SILENT = 3, /* with an address: an op that completes only when it fails */
     TORCI_TAG_MASK = 3,
 };
 
@@ -110,6 +130,10 @@ int torci_op_begin_on(struct torci_ring *ring, struct torc_op *op,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 int torci_op_start_on(struct torci_ring *ring, struct torc_op *op, torc_op_fn *done,
                       struct io_uring_sqe **sqe) TORC_MUST_CHECK;
+/* For an operation that ends within its submission: it is not counted as in flight, and DONE runs only if it fails or
+ * falls short, before the ring has been reaped after that submission. The caller adds IOSQE_CQE_SKIP_SUCCESS. */
+int torci_op_start_silent(struct torc_op *op, torc_op_fn *done,
+                          struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 /* Hands every completion that has come to its op. Whether there were any. */
 bool torci_op_reap(struct torci_io *io, struct torci_ring *ring);
 /* The fire function of missed_timer. */

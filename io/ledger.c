@@ -122,6 +122,8 @@ static void poison(struct entry *entry, uintptr_t from, size_t size)
 
 static void note(struct torci_ledger *ledger, const struct io_uring_sqe *sqe)
 {
+    if ((sqe->user_data & TORCI_TAG_MASK) == TORCI_TAG_SILENT)
+        return;                                          /* over within this submission */
     TORC_ASSERT(!(sqe->flags & IOSQE_CQE_SKIP_SUCCESS)); /* every operation completes: io/op.h */
     if ((sqe->user_data & TORCI_TAG_MASK) == TORCI_TAG_NONE)
         return; /* a completion that nobody tells from others */

@@ -33,20 +33,30 @@ enum {
 };
 #define DRAIN_PATIENCE_NS (10 * TORC_SEC) /* and how long it waits without any progress */
 
-static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t min_complete,
-                          uint64_t timeout_ns)
+static int enter_and_reap_batch(struct torci_io *io, struct torci_ring *ring, uint32_t min_complete,
+                                uint64_t timeout_ns, uint32_t min_wait_us)
 {
     for (unsigned round = 0; round < REAP_ROUNDS_MAX; round++) {
-        int err = torci_ring_enter(ring, min_complete, timeout_ns, true);
+        int err = torci_ring_enter_batch(ring, min_complete, timeout_ns, true, min_wait_us);
         if (err)
             return err;
         bool some = torci_op_reap(io, ring);
         /* one enter runs about twenty deferred completions and leaves the flag set */
         if (!some || !torci_ring_wants_enter(ring))
             return 0;
+        /* Messages are answered in turns of the size that was waited for: more of them at a time fall out of the cache
+         * before they are read (1,000 connections: a tenth), and the next wait brings the rest. */
+        if (io->traffic.came)
+            return 0;
         min_complete = 0;
     }
     return 0;
+}
+
+static int enter_and_reap(struct torci_io *io, struct torci_ring *ring, uint32_t min_complete,
+                          uint64_t timeout_ns)
+{
+    return enter_and_reap_batch(io, ring, min_complete, timeout_ns, 0);
 }
 
 /* How many completions are worth waking up for. More than one only if all in flight belong to one batch, and no other
@@ -73,8 +83,7 @@ static inline bool is_marked(const struct torci_io *io)
 static bool something_came(struct torci_io *io)
 {
     return torci_ring_ready(&io->ring) || torci_ring_wants_enter(&io->ring) ||
-           /* pairs with the worker's push */
-           __atomic_load_n(&io->blocking.done, __ATOMIC_SEQ_CST) ||
+           !torci_pile_is_empty(&io->blocking.done) ||
            (is_marked(io) && io->outside.came(io));
 }
 
@@ -133,7 +142,10 @@ static int park(struct torci_io *io, uint64_t wait_until_ns)
             return enter_and_reap(io, &io->ring, 0, UINT64_MAX);
         }
     }
-    int err = enter_and_reap(io, &io->ring, wanted, timeout_ns);
+    uint32_t min_wait_us = 0;
+    if (wanted == 1)
+        wanted = torci_pace_want(io, &min_wait_us);
+    int err = enter_and_reap_batch(io, &io->ring, wanted, timeout_ns, min_wait_us);
     if (wakeable)
         __atomic_store_n(&io->wake.parked, 0, __ATOMIC_RELAXED);
     return err;
@@ -144,8 +156,8 @@ static int look(struct torci_io *io)
     struct torci_ring *ring = &io->ring;
     uint32_t pending = torci_ring_pending(ring);
     uint64_t now = io->exec.now_ns;
-    bool due = pending && (pending >= SUBMIT_BATCH || !io->exec.top.first_runnable ||
-                           now - io->entered_ns >= SUBMIT_DELAY_NS);
+    bool due = pending && (pending >= SUBMIT_BATCH || io->traffic.queued ||
+                           !io->exec.top.first_runnable || now - io->entered_ns >= SUBMIT_DELAY_NS);
     if (due || torci_ring_wants_enter(ring)) {
         io->entered_ns = now;
         torci_gauge_set(&io->exec.counters->ring_in_flight, ring->in_flight);
@@ -175,7 +187,8 @@ static int take_what_came(struct torci_io *io)
 
 static int idle(struct torci_io *io, uint64_t wait_until_ns)
 {
-    uint64_t spin_ns = io->config.spin_ns;
+    torci_pace_turn(io);
+    uint64_t spin_ns = io->config.spin_ns ? io->config.spin_ns : torci_pace_spin_ns(io);
     if (spin_ns) {
         int err = torci_ring_pending(&io->ring) ? enter_and_reap(io, &io->ring, 0, UINT64_MAX) : 0;
         if (err || io->exec.top.first_runnable)
@@ -185,7 +198,9 @@ static int idle(struct torci_io *io, uint64_t wait_until_ns)
         torci_count(&counters->spin_turns);
         io->exec.idle_ns =
             &counters->spin_ns; /* the loop adds, with the clock that it reads anyway */
-        if (spin(io, until < wait_until_ns ? until : wait_until_ns))
+        bool came = spin(io, until < wait_until_ns ? until : wait_until_ns);
+        torci_pace_spun(io, came);
+        if (came)
             return take_what_came(io);
         uint64_t now = torci_host_now_ns(io->exec.host);
         torci_count_add(&counters->spin_ns, now - io->exec.now_ns);
@@ -266,6 +281,8 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
         take_mail(io);
     else if (io->outside.busy)
         io->outside.turn(io);
+    if (io->traffic.dirty)
+        io->traffic.flush(io);
     if (wait_until_ns && (io->exec.top.first_runnable || wants_room(io)))
         wait_until_ns = 0;
     if (TORC_UNLIKELY(io->poll_ring.in_flight > 0)) {
@@ -276,6 +293,8 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
     } else {
         err = wait_until_ns ? idle(io, wait_until_ns) : look(io);
     }
+    if (io->traffic.queued)
+        io->traffic.submitted(io);
     if (TORC_UNLIKELY(!torci_list_is_empty(&io->cancel_retry) ||
                       !torci_list_is_empty(&io->room_waiters)))
         torci_op_retry(io);

@@ -61,6 +61,17 @@ int torc_op_start(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **sq
     return torci_op_start_on(&torci_io_this()->ring, op, done, sqe);
 }
 
+int torci_op_start_silent(struct torc_op *op, torc_op_fn *done, struct io_uring_sqe **out)
+{
+    struct io_uring_sqe *sqe = torci_ring_sqe(&torci_io_this()->ring);
+    if (TORC_UNLIKELY(!sqe))
+        return -EAGAIN;
+    op->done = done;
+    sqe->user_data = tagged(op, TORCI_TAG_SILENT);
+    *out = sqe;
+    return 0;
+}
+
 int torc_op_reserve(unsigned count)
 {
     return torci_ring_reserve(&torci_io_this()->ring, count);
@@ -267,13 +278,16 @@ static void cancel_came(struct torci_io *io, struct torc_op *op, int result)
 static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64_t user_data,
                             int result, uint32_t flags)
 {
-    if (TORC_UNLIKELY(user_data == TORCI_TAG_BELL)) {
-        torci_count(&io->exec.counters->wake_received);
+    struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
+    if (TORC_UNLIKELY((user_data & TORCI_TAG_MASK) == TORCI_TAG_BELL)) {
+        if (op)
+            op->done(op, result, flags);
+        else
+            torci_count(&io->exec.counters->wake_received);
         return;
     }
     torci_ledger_complete(ring->ledger, user_data, flags);
     ring->in_flight -= !(flags & IORING_CQE_F_MORE);
-    struct torc_op *op = (struct torc_op *)(uintptr_t)(user_data & ~(uint64_t)TORCI_TAG_MASK);
     switch (user_data & TORCI_TAG_MASK) {
     case TORCI_TAG_OP:
         if (op->done)

@@ -190,6 +190,12 @@ void torci_ring_probe_ops(const struct torci_ring *ring, uint64_t ops[4])
 int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t timeout_ns,
                      bool events)
 {
+    return torci_ring_enter_batch(ring, min_complete, timeout_ns, events, 0);
+}
+
+int torci_ring_enter_batch(struct torci_ring *ring, uint32_t min_complete, uint64_t timeout_ns,
+                           bool events, uint32_t min_wait_us)
+{
     uint32_t to_submit = torci_ring_pending(ring);
     unsigned flags = ring->enter_flags | (events || min_complete ? IORING_ENTER_GETEVENTS : 0u);
     struct __kernel_timespec timeout;
@@ -197,10 +203,13 @@ int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t ti
     const void *arg = NULL;
     size_t arg_size = 0;
     /* Only where there is something to wait for: a zero timespec costs 17 us. */
-    if (min_complete && timeout_ns != UINT64_MAX) {
-        timeout.tv_sec = (int64_t)(timeout_ns / TORC_SEC);
-        timeout.tv_nsec = (long long)(timeout_ns % TORC_SEC);
-        extended.ts = (uint64_t)(uintptr_t)&timeout;
+    if (min_complete && (timeout_ns != UINT64_MAX || min_wait_us)) {
+        if (timeout_ns != UINT64_MAX) {
+            timeout.tv_sec = (int64_t)(timeout_ns / TORC_SEC);
+            timeout.tv_nsec = (long long)(timeout_ns % TORC_SEC);
+            extended.ts = (uint64_t)(uintptr_t)&timeout;
+        }
+        extended.pad = min_wait_us; /* its name in 6.12 */
         arg = &extended;
         arg_size = sizeof extended;
         flags |= IORING_ENTER_EXT_ARG;

@@ -70,6 +70,11 @@ void torci_ring_probe_ops(const struct torci_ring *ring, uint64_t ops[4]);
 int torci_ring_enter(struct torci_ring *ring, uint32_t min_complete, uint64_t timeout_ns,
                      bool events) TORC_MUST_CHECK;
 
+/* The same, but satisfied with one completion once MIN_WAIT_US have passed. Where the ring has
+ * TORCI_FEATURE_MIN_WAIT. */
+int torci_ring_enter_batch(struct torci_ring *ring, uint32_t min_complete, uint64_t timeout_ns,
+                           bool events, uint32_t min_wait_us) TORC_MUST_CHECK;
+
 static inline uint32_t torci_ring_pending(const struct torci_ring *ring)
 {
     return ring->tail - ring->submitted;

@@ -27,6 +27,7 @@
 #ifndef TORC_NET_SERVE_H
 #define TORC_NET_SERVE_H
 
+#include "core/wheel.h"
 #include "net/stream.h"
 
 TORC_BEGIN_DECLS
@@ -82,15 +83,17 @@ int torc_serve_handler(const char *address, torc_stream_fn *fn, void *arg,
 struct torc_listener {
     struct torci_net *net;
     int fd;
-    bool armed, cancelled, unlink;
-    int error; /* what the last accept said */
+    bool direct, armed, closing, paused;
+    bool unlink; /* the path, at close */
     struct torc_op accept;
-    struct torci_wait *waiter;
-    uint32_t *ready; /* accepted descriptors that nobody has taken yet */
-    uint32_t ready_head, ready_tail, ready_size;
-    struct torc_socket_options socket;
-    bool direct;
-    void (*on_accept)(struct torc_listener *listener);
+    struct torci_timer again;  /* after a failure */
+    struct torci_link link;    /* of those that wait for a descriptor */
+    struct torci_wait *waiter; /* torc_accept's */
+    int *ready;                /* accepted and not taken yet, the oldest first */
+    uint32_t ready_count, ready_size;
+    /* Takes a connection on the loop; NULL: it is put to the ready ones. */
+    void (*on_accept)(struct torc_listener *listener, int fd);
+    void *server;
     struct torc_address address;
 };
 

@@ -225,7 +225,8 @@ static int open_shard(struct torci_shard *shard)
     struct torci_io *io = &shard->io;
     const struct torci_seat *seat = &shard->set->seats[shard->id];
     if (seat->shared)
-        io->config.spin_ns = 0; /* whoever spins keeps the others from running */
+        io->config.spin_ns = 0;
+    io->shares_cpu = seat->shared;
     int err = torci_io_open(io, seat->cpu);
     if (err)
         return err;

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 
 #include "core/time.h"
 #include "io/blocking.h"
+#include "io/blocking_internal.h"
 #include "tests/fault_kernel.h"
 #include "tests/run_shard.h"
 
@@ -519,4 +521,105 @@ TEST(blocking, each_job_runs_once_or_is_refused)
             CHECK_EQ(storm[i].ran, STORM_ROUNDS);
     }
     fault_kernel_check_clean(&fault);
+}
+
+/* ---- jobs without a task ---- */
+
+struct embedded {
+    struct torci_job job;
+    struct held held;
+    int done; /* how often */
+    int result;
+};
+
+static void embedded_done(struct torci_job *job)
+{
+    struct embedded *embedded = TORC_CONTAINER_OF(job, struct embedded, job);
+    embedded->done++;
+    embedded->result = job->result;
+}
+
+static int start_embedded(struct embedded *embedded)
+{
+    held_init(&embedded->held);
+    return torci_job_start(&embedded->job, hold, &embedded->held, embedded_done);
+}
+
+/* Two more than there are threads, so that the last ones wait in the queue, among one that a task waits for. */
+static int embedded_main(void *arg)
+{
+    struct embedded *jobs = arg;
+    int good = 42;
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(start_embedded(&jobs[i]), 0);
+        sem_post(&jobs[i].held.let_go);
+    }
+    CHECK_EQ(jobs[0].done, 0);
+    CHECK_EQ(torc_blocking(answer, &good), 42);
+    while (!jobs[2].done)
+        torc_yield();
+    return 0;
+}
+
+TEST(blocking, a_job_without_a_task_tells_when_it_is_done)
+{
+    setup();
+    struct embedded jobs[3] = {0};
+    CHECK_EQ(run(1, embedded_main, jobs), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(jobs[i].held.ran, 1);
+        CHECK_EQ(jobs[i].done, 1);
+        CHECK_EQ(jobs[i].result, 5);
+    }
+    fault_kernel_check_clean(&fault);
+}
+
+static int leave_embedded(void *arg)
+{
+    struct embedded *jobs = arg;
+    CHECK_EQ(start_embedded(&jobs[0]), 0);
+    held_wait(&jobs[0].held);
+    return start_embedded(&jobs[1]);
+}
+
+static void *let_go_when_told(void *arg)
+{
+    struct embedded *job = arg;
+    while (!__atomic_load_n(&fault.lines, __ATOMIC_RELAXED))
+        sched_yield();
+    sem_post(&job->held.let_go);
+    return NULL;
+}
+
+TEST(blocking, the_end_waits_for_the_jobs_that_run_and_for_no_others)
+{
+    setup();
+    struct embedded jobs[2] = {0};
+    pthread_t thread;
+    pthread_create(&thread, NULL, let_go_when_told, &jobs[0]);
+    CHECK_EQ(run(1, leave_embedded, jobs), 0);
+    pthread_join(thread, NULL);
+    CHECK(fault_kernel_said(&fault, "waiting for the end of 1 job of the blocking pool"));
+    CHECK_EQ(jobs[0].held.ran, 1);
+    CHECK_EQ(jobs[1].held.ran, 0);
+    CHECK_EQ(jobs[0].done + jobs[1].done, 0);
+    fault_kernel_check_clean(&fault);
+}
+
+static int start_refused(void *arg)
+{
+    struct embedded *job = arg;
+    return start_embedded(job);
+}
+
+TEST(blocking, a_job_without_a_task_needs_a_thread_too)
+{
+    setup();
+    fault.fail_kinds = FAULT_THREAD;
+    fault.fail_nth = 0;
+    fault.fail_after = true;
+    struct embedded job = {0};
+    CHECK_EQ(run(0, start_refused, &job), -EAGAIN);
+    CHECK_EQ(job.done, 0);
+    CHECK_EQ(job.held.ran, 0);
 }

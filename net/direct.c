@@ -1,0 +1,12 @@
+#include "net/net_internal.h"
+#include <errno.h>
+void torci_close_direct(struct torci_net *net, int slot)
+{
+    (void)net;
+    (void)slot;
+}
+int torci_shutdown_direct(struct torc_stream *s)
+{
+    (void)s;
+    return -EOPNOTSUPP;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading in pieces of the reader's choice. Input that is whole in one chunk is shown where it lies. What is not, or has
+ * come through a filter, is moved to memory of the stream's own (kept), which grows as needed and goes when it is empty;
+ * so nobody waits with a chunk in his hands.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "net/net_internal.h"
+#include "shard/alloc.h"
+
+enum { DELIMITER_MAX = 16 };
+
+static inline size_t kept_bytes(const struct torc_stream *stream)
+{
+    return stream->kept ? stream->kept->to - stream->kept->from : 0;
+}
+
+char *torci_kept_room(struct torc_stream *stream, size_t size)
+{
+    struct torci_kept *kept = stream->kept;
+    size_t have = kept_bytes(stream);
+    if (kept && kept->size - kept->to >= size)
+        return kept->bytes + kept->to;
+    if (kept && kept->size - have >= size) {
+        memmove(kept->bytes, kept->bytes + kept->from, have);
+        kept->from = 0;
+        kept->to = (uint32_t)have;
+        return kept->bytes + have;
+    }
+    size_t wanted = sizeof *kept + have + (have > size ? have : size);
+    struct torci_kept *grown = (struct torci_kept *)torc_alloc(wanted);
+    if (!grown)
+        return NULL;
+    grown->from = 0;
+    grown->to = (uint32_t)have;
+    grown->size = (uint32_t)(torc_alloc_size(grown) - sizeof *grown);
+    if (kept)
+        memcpy(grown->bytes, kept->bytes + kept->from, have);
+    torc_free(kept);
+    stream->kept = grown;
+    return grown->bytes + have;
+}
+
+void torci_kept_add(struct torc_stream *stream, size_t size)
+{
+    stream->kept->to += (uint32_t)size;
+}
+
+void torci_kept_consume(struct torc_stream *stream, size_t size)
+{
+    struct torci_kept *kept = stream->kept;
+    TORC_DEBUG_ASSERT(size <= kept->to - kept->from);
+    kept->from += (uint32_t)size;
+    stream->taken = true;
+    if (kept->from < kept->to)
+        return;
+    torc_free(kept);
+    stream->kept = NULL;
+}
+
+/* Moves the first chunk to the kept input. */
+static int keep_first(struct torc_stream *stream)
+{
+    const struct torci_chunk *chunk = torci_input_first(stream);
+    size_t size = chunk->to - chunk->from;
+    char *room = torci_kept_room(stream, size);
+    if (!room)
+        return -ENOMEM;
+    memcpy(room, torci_chunk_memory(stream->net, stream->in_first) + chunk->from, size);
+    torci_kept_add(stream, size);
+    torci_input_consume(stream, size);
+    return 0;
+}
+
+int torci_input_keep(struct torc_stream *stream)
+{
+    int err = 0;
+    while (!err && !stream->filter && stream->in_first != TORCI_NO_CHUNK)
+        err = keep_first(stream);
+    return err;
+}
+
+/* More kept input: 1; what reading ends with. PARTIAL: something waits for its rest. */
+static int keep_more(struct torc_stream *stream, bool partial)
+{
+    for (;;) {
+        if (stream->filter) {
+            ssize_t n = stream->filter->fill(stream);
+            if (n != -EAGAIN)
+                return n > 0 ? 1 : (int)n;
+        } else if (stream->in_first != TORCI_NO_CHUNK) {
+            int err = keep_first(stream);
+            return err ? err : 1;
+        }
+        if (stream->ended && stream->in_first == TORCI_NO_CHUNK)
+            return torci_input_end(stream);
+        if (torci_stream_is_leaving(stream) && !partial)
+            return 0;
+        int err = torci_receive_wait(stream);
+        if (err)
+            return err;
+    }
+}
+
+ssize_t torci_kept_peek(struct torc_stream *stream, size_t size, const void **data)
+{
+    while (kept_bytes(stream) < size) {
+        int some = keep_more(stream, kept_bytes(stream) > 0);
+        if (some <= 0)
+            return some;
+    }
+    *data = stream->kept->bytes + stream->kept->from;
+    return (ssize_t)kept_bytes(stream);
+}
+
+size_t torc_stream_available(const struct torc_stream *stream)
+{
+    size_t size = kept_bytes(stream);
+    if (stream->filter)
+        return size;
+    for (uint16_t at = stream->in_first; at != TORCI_NO_CHUNK; at = stream->net->chunks[at].next)
+        size += stream->net->chunks[at].to - stream->net->chunks[at].from;
+    return size;
+}
+
+/* At least SIZE bytes in one piece; what reading ends with, -EPIPE if that is its end and something had come. */
+ssize_t torc_stream_peek_at_least(struct torc_stream *stream, size_t size, const void **data)
+{
+    if (size > TORC_STREAM_PIECE_MAX)
+        return -EMSGSIZE;
+    if (!stream->kept && !stream->filter) {
+        ssize_t n = torc_stream_peek(stream, data);
+        if (n <= 0 || (size_t)n >= size)
+            return n;
+    }
+    ssize_t n = torci_kept_peek(stream, size ? size : 1, data);
+    return n == 0 && kept_bytes(stream) ? -EPIPE : n;
+}
+
+ssize_t torc_stream_peek_until(struct torc_stream *stream, const char *delimiter, size_t limit,
+                               const void **data)
+{
+    size_t length = strnlen(delimiter, DELIMITER_MAX + 1), seen = 0, wanted = 1;
+    if (!length || length > DELIMITER_MAX)
+        return -EINVAL;
+    if (!limit || limit > TORC_STREAM_PIECE_MAX)
+        limit = TORC_STREAM_PIECE_MAX;
+    for (;;) {
+        ssize_t n = torc_stream_peek_at_least(stream, wanted, data);
+        if (n <= 0)
+            return n ? n : -EPIPE;
+        const char *bytes = (const char *)*data;
+        size_t size = (size_t)n < limit ? (size_t)n : limit;
+        size_t from = seen >= length ? seen - length + 1 : 0;
+        const char *end = (const char *)memmem(bytes + from, size - from, delimiter, length);
+        if (end)
+            return end - bytes + (ssize_t)length;
+        if (size == limit)
+            return -EMSGSIZE;
+        seen = size;
+        wanted = size + 1;
+    }
+}
+
+ssize_t torc_stream_read_exactly(struct torc_stream *stream, void *memory, size_t size)
+{
+    char *to = (char *)memory;
+    size_t done = 0;
+    bool busy = stream->busy;
+    while (done < size) {
+        const void *data;
+        stream->busy = busy || done > 0; /* its rest is waited for, drain or not */
+        ssize_t n = torc_stream_peek(stream, &data);
+        stream->busy = busy;
+        if (n <= 0)
+            return n == 0 && done ? -EPIPE : n;
+        size_t part = (size_t)n < size - done ? (size_t)n : size - done;
+        memcpy(to + done, data, part);
+        torc_stream_consume(stream, part);
+        done += part;
+    }
+    return (ssize_t)size;
+}
+
+ssize_t torc_stream_read_line(struct torc_stream *stream, char *line, size_t size)
+{
+    const void *data;
+    if (!size)
+        return -EINVAL;
+    ssize_t n = torc_stream_peek_until(stream, "\n", size + 1, &data);
+    size_t taken, length;
+    if (n == -EPIPE && torc_stream_available(stream)) { /* the last line, without its end */
+        n = torc_stream_peek_at_least(stream, torc_stream_available(stream), &data);
+        if (n < 0)
+            return n;
+        taken = length = (size_t)n;
+    } else if (n < 0) {
+        return n;
+    } else {
+        taken = (size_t)n;
+        length = taken - 1;
+        if (length && ((const char *)data)[length - 1] == '\r')
+            length--;
+    }
+    if (length >= size)
+        return -EMSGSIZE;
+    memcpy(line, data, length);
+    line[length] = '\0';
+    torc_stream_consume(stream, taken);
+    return (ssize_t)length;
+}
