@@ -22,6 +22,8 @@ check bench_floors_build
 servers=
 trap '[ -z "$servers" ] || kill -KILL $servers 2>/dev/null; exit' EXIT INT TERM
 
+# What has ended stays a process until it is waited for, and somebody else may answer at its port.
+alive() { grep -q '^State:[^Z]*$' "/proc/$pid/status" 2>/dev/null; }
 # serve PROGRAM [MORE]: starts it on a port that is free, which becomes $port; its process is $pid.
 port=$((20000 + $$ % 9000))
 serve() {
@@ -33,13 +35,14 @@ serve() {
         "$peers/$program" $port "$@" >"$dir/server" 2>&1 &
         pid=$!
         waited=0
-        while [ $waited -lt 100 ] && kill -0 $pid 2>/dev/null; do
+        sleep 0.02
+        while [ $waited -lt 100 ] && alive; do
             [ "$program" != floor_udp_echo ] || grep -qi "$(printf ':%04X ' $port)" /proc/net/udp && break
             timeout 5 "$load" --to tcp://127.0.0.1:$port --seconds 0.01 --warm 0 >/dev/null 2>&1 && break
             waited=$((waited + 1))
             sleep 0.05
         done
-        kill -0 $pid 2>/dev/null && servers="$servers $pid" && return 0
+        alive && servers="$servers $pid" && return 0
     done
     return 1
 }
