@@ -74,7 +74,7 @@ static void open_hosts(void)
         port = 0;
         good = listen_at(GOOD, 64);
         CHECK(good >= 0);
-        struct sockaddr_in in;
+        struct sockaddr_in in = {0};
         socklen_t size = sizeof in;
         CHECK_EQ(getsockname(good, (struct sockaddr *)&in, &size), 0);
         port = ntohs(in.sin_port);
