@@ -8,14 +8,18 @@ set -eu
 build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf"
 lint="git g++ clang clang-format clang-tidy universal-ctags"
 verify="spin"
+# What docs/examples/http_hello.c parses with; where llhttp is, its forerunner is not needed.
+parser=libhttp-parser-dev
+[ -f /usr/include/llhttp.h ] && parser=
+peers="curl netcat-openbsd nghttp2-client python3 socat wrk" # that talk to the examples
 aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # On an aarch64 machine the plain tests are the aarch64 tests.
 [ "$(uname -m)" = aarch64 ] && aarch64=
 
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 $verify libcriterion-dev jq fio fdisk valgrind" ;;
-lint) wanted="$build $lint" ;;
+test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq fio fdisk valgrind" ;;
+lint) wanted="$build $lint $parser" ;;
 aarch64) wanted="$build $aarch64" ;;
 verify) wanted="$build $verify" ;;
 bench) wanted="$build fio python3" ;;
@@ -65,6 +69,12 @@ apt() {
 echo "setup: installing $missing (can take minutes)"
 # The package lists of a fresh machine are empty, those of an old one name files that are gone.
 apt-cache show $missing >/dev/null 2>&1 || apt update || refuse "apt-get update failed; try"
+case " $missing " in
+*" libhttp-parser-dev "*)
+    apt-cache show libhttp-parser-dev >/dev/null 2>&1 ||
+        missing=$(printf '%s' "$missing" | sed 's/libhttp-parser-dev/libllhttp-dev/')
+    ;;
+esac
 # shellcheck disable=SC2086
 apt install -y --no-install-recommends $missing ||
     { apt update && apt install -y --no-install-recommends $missing; } ||
