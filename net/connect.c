@@ -238,6 +238,8 @@ static int connect_any(struct torc_stream *stream, const struct torc_connect_opt
     err = torci_stream_open(stream, fd, false);
     if (err)
         close_fd(fd);
+    else
+        torci_count(&torci_this->counters->net_connected);
     return err;
 }
 
