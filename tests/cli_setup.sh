@@ -49,6 +49,17 @@ setup build
 [ $code -eq 0 ] && [ "$(grep -c update "$at/calls")" = 1 ]
 check setup_updates_empty_package_lists
 
+machine newer 0
+ln -s "$(command -v sed)" "$at/sed"
+printf '#!/bin/sh\nfor name; do [ "$name" != libhttp-parser-dev ] || exit 100; done\n' >"$at/apt-cache"
+if [ -f /usr/include/llhttp.h ]; then
+    echo "skip setup_takes_the_parser_that_there_is llhttp is installed"
+else
+    setup lint
+    [ $code -eq 0 ] && grep -q 'install .*libllhttp-dev' "$at/calls" && ! grep -q libhttp-parser "$at/calls"
+    check setup_takes_the_parser_that_there_is
+fi
+
 machine offline 0
 printf '#!/bin/sh\necho E: no route\nexit 100\n' >"$at/apt-get"
 setup build

@@ -9,6 +9,10 @@ set -eu
 build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf"
 lint="git g++ clang clang-format clang-tidy universal-ctags"
 verify="spin"
+# What docs/examples/http_hello.c parses with; where llhttp is, its forerunner is not needed.
+parser=libhttp-parser-dev
+[ -f /usr/include/llhttp.h ] && parser=
+peers="curl netcat-openbsd nghttp2-client python3 socat wrk" # that talk to the examples
 aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # On an aarch64 machine the plain tests are the aarch64 tests.
 [ "$(uname -m)" = aarch64 ] && aarch64=
@@ -16,13 +20,13 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 useful=
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 $verify libcriterion-dev jq fio fdisk valgrind" ;;
-lint) wanted="$build $lint" ;;
+test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq fio fdisk valgrind" ;;
+lint) wanted="$build $lint $parser" ;;
 aarch64) wanted="$build $aarch64" ;;
 verify) wanted="$build $verify" ;;
 bench)
     wanted="$build fio python3"
-    useful="libuv1-dev wrk haproxy nginx libnginx-mod-stream"
+    useful="$parser libuv1-dev wrk haproxy nginx libnginx-mod-stream"
     ;;
 *)
     echo "usage: tests/setup.sh build|test|lint|aarch64|verify|bench" >&2
@@ -72,10 +76,20 @@ apt() {
     said=$($root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" 2>&1)
 }
 
+parser_there() { # PACKAGES: with the parser that this release has
+    case " $1 " in
+    *" libhttp-parser-dev "*)
+        apt-cache show libhttp-parser-dev >/dev/null 2>&1 || set -- "$(printf '%s' "$1" | sed 's/libhttp-parser-dev/libllhttp-dev/')"
+        ;;
+    esac
+    printf '%s' "$1"
+}
+
 if [ -n "$missing" ]; then
     echo "setup: installing $missing (can take minutes)"
     # The package lists of a fresh machine are empty, those of an old one name files that are gone.
     apt-cache show $missing >/dev/null 2>&1 || apt update || refuse "apt-get update failed; try"
+    missing=$(parser_there "$missing")
     # shellcheck disable=SC2086
     apt install -y --no-install-recommends $missing ||
         { apt update && apt install -y --no-install-recommends $missing; } ||
@@ -85,7 +99,7 @@ fi
 # One by one: a package that this release does not have takes no other with it.
 without=
 [ -z "$useful" ] || apt-cache show $useful >/dev/null 2>&1 || apt update || true
-for package in $useful; do
+for package in $(parser_there "$useful"); do
     echo "setup: installing $package"
     apt install -y --no-install-recommends "$package" || without="$without $package"
     case $package in
