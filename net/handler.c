@@ -121,7 +121,7 @@ static int keep(struct torc_stream *stream)
 static void destroy(struct connection *connection)
 {
     struct torci_server *server = connection->server;
-    connection->running = true; /* nobody makes it ready any more */
+    connection->stream.on_event = NULL;
     torc_stream_close(&connection->stream);
     torc_free(connection);
     torci_server_ended(server);
@@ -260,7 +260,7 @@ static void wake_worker(struct torci_server *server)
 
 void torci_handlers_look(struct torci_server *server)
 {
-    if (torci_list_is_empty(&server->ready))
+    if (torci_list_is_empty(&server->ready) || server->stopping)
         return;
     struct torci_worker *active = server->active;
     if (active && !active->fiber->park)
@@ -332,6 +332,7 @@ static void abort_ending(struct torci_link *list)
     while ((at = torci_list_pop_front(list))) {
         struct connection *connection = TORC_CONTAINER_OF(at, struct connection, ready);
         if (connection->ending) {
+            connection->stream.on_event = NULL;
             torc_stream_abort(&connection->stream);
             destroy(connection);
         }
@@ -346,7 +347,7 @@ void torci_handlers_close_rest(struct torci_server *server)
     abort_ending(&server->ending[1]);
     while ((at = torci_list_pop_front(&server->streams))) {
         struct torc_stream *stream = TORC_CONTAINER_OF(at, struct torc_stream, owner_link);
-        of_stream(stream)->running = true;
+        stream->on_event = NULL;
         if (server->options.closed)
             server->options.closed(stream, server->arg);
         torc_stream_abort(stream);

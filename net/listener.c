@@ -213,8 +213,8 @@ int torci_listener_resolve(const char *text, struct torc_address *address)
 }
 
 /* FD, which has its address, takes connections from here on. */
-static int listen_on(int fd, struct torc_address *address,
-                     const struct torc_serve_options *options, bool shared)
+static int listen_on(int fd, struct torc_address *address, const struct torc_serve_options *options,
+                     bool shared)
 {
     const struct torci_kernel *kernel = torci_kernel_this();
     static const int on = 1;
@@ -222,8 +222,8 @@ static int listen_on(int fd, struct torc_address *address,
     socklen_t length = sizeof address->storage;
     long err = 0;
     if (shared)
-        err = TORCI_CALL(kernel, SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEPORT,
-                         (long)(uintptr_t)&on, sizeof on);
+        err = TORCI_CALL(kernel, SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEPORT, (long)(uintptr_t)&on,
+                         sizeof on);
     if (err >= 0)
         err = TORCI_CALL(kernel, SYS_listen, fd, backlog);
     if (err >= 0)

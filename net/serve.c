@@ -145,8 +145,7 @@ int torci_task_start(struct torci_server *server, int fd)
 
 int torci_server_take(struct torci_server *server, int fd)
 {
-    int err =
-        server->is_handler ? torci_handler_start(server, fd) : torci_task_start(server, fd);
+    int err = server->is_handler ? torci_handler_start(server, fd) : torci_task_start(server, fd);
     server->live += !err;
     return err;
 }

@@ -33,10 +33,11 @@ struct torci_server {
 
     /* Handlers: net/handler.c */
     bool is_handler;
-    struct torci_link net_link;  /* of the servers that look for work at the end of a turn */
-    struct torci_link ready;     /* connections with something to be done */
-    struct torci_link idle;      /* workers that wait for some */
-    struct torci_link ending[2]; /* connections that wait for their peers' end: since a while, not so long */
+    struct torci_link net_link; /* of the servers that look for work at the end of a turn */
+    struct torci_link ready;    /* connections with something to be done */
+    struct torci_link idle;     /* workers that wait for some */
+    struct torci_link
+        ending[2]; /* connections that wait for their peers' end: since a while, not so long */
     struct torci_timer ending_timer;
     struct torci_worker *active; /* who takes them */
     uint32_t workers, idle_count;

@@ -25,7 +25,7 @@
 enum { NOBODY = UINT32_MAX };
 
 struct member {
-    _Alignas(64) uint32_t live; /* atomic */
+    _Alignas(64) uint32_t live;  /* atomic */
     struct torci_server *server; /* atomic; NULL: it takes nothing */
     bool joined;
 };

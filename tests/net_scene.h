@@ -44,13 +44,13 @@ struct scene {
     bool handler;
     struct torc_serve_options options;
     void (*client)(struct scene *scene);
-    void *arg;      /* the test's own */
-    bool keep_open; /* the client ends the server itself */
+    void *arg; /* the test's own */
 
     struct torc_address address; /* where it listens */
     uint32_t shards;             /* atomic: that listen */
     const char *failed;          /* what the client wanted, and where */
     int failed_line;
+    bool stopped; /* atomic */
     int pipe[2];
 };
 
@@ -144,12 +144,18 @@ static inline int scene_open_files(void)
     return count;
 }
 
+/* Once: a second signal would end the process. */
+static inline void scene_stop(struct scene *scene)
+{
+    if (!__atomic_exchange_n(&scene->stopped, true, __ATOMIC_SEQ_CST))
+        kill(getpid(), SIGTERM);
+}
+
 static inline void *scene_thread(void *arg)
 {
     struct scene *scene = arg;
     scene->client(scene);
-    if (!scene->keep_open || scene->failed)
-        kill(getpid(), SIGTERM);
+    scene_stop(scene);
     return NULL;
 }
 
@@ -177,11 +183,13 @@ static inline int scene_play_main(struct scene *scene, const struct torc_config 
     CHECK_EQ(pthread_create(&thread, NULL, scene_thread, scene), 0);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     int result = torc_run(config, main, scene);
+    __atomic_store_n(&scene->stopped, true, __ATOMIC_SEQ_CST);
     close(scene->pipe[1]); /* whoever still waits for the server sees that there is none */
     pthread_join(thread, NULL);
     close(scene->pipe[0]);
     if (scene->failed)
-        TEST_FAIL("line %d: %s (%d)", scene->failed_line, scene->failed, result);
+        TEST_FAIL("line %d: %s (handler %d, result %d)", scene->failed_line, scene->failed,
+                  scene->handler, result);
     CHECK_EQ(scene_open_files(), files);
     return result;
 }

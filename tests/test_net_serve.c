@@ -151,7 +151,8 @@ static const char *socket_path(void)
 TEST(serve, unix_sockets_are_handed_out)
 {
     uint32_t count = 3;
-    struct scene scene = {.listen = socket_path(), .serve = echo, .client = many_echo, .arg = &count};
+    struct scene scene = {
+        .listen = socket_path(), .serve = echo, .client = many_echo, .arg = &count};
     CHECK_EQ(scene_play(&scene, &(struct torc_config){.shards = count}), 0);
     CHECK_EQ(access(socket_path() + strlen("unix:"), F_OK), -1);
 }
@@ -183,7 +184,7 @@ static void storm_until_the_end(struct scene *scene)
         WANT(scene_echo(fd, "x"));
         close(fd);
     }
-    kill(getpid(), SIGTERM);
+    scene_stop(scene);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
 }
@@ -192,7 +193,7 @@ static void storm_until_the_end(struct scene *scene)
 TEST(serve, what_is_on_its_way_at_the_end_is_closed)
 {
     for (int i = 0; i < 4; i++) {
-        struct scene scene = {.serve = echo, .client = storm_until_the_end, .keep_open = true};
+        struct scene scene = {.serve = echo, .client = storm_until_the_end};
         scene.options.spread = i % 2 ? TORC_SPREAD_ROUND_ROBIN : TORC_SPREAD_LEAST_LOADED;
         CHECK_EQ(scene_play(&scene, &(struct torc_config){.shards = 3}), 0);
     }
@@ -225,7 +226,7 @@ static void fails(const char *address, int error, const char *words, enum torc_s
 {
     struct fault_kernel fault;
     fault_kernel_init(&fault);
-    struct scene scene = {.listen = address, .serve = echo, .client = nobody, .keep_open = true};
+    struct scene scene = {.listen = address, .serve = echo, .client = nobody};
     scene.options.spread = spread;
     CHECK_EQ(scene_play(&scene, &(struct torc_config){.kernel = &fault.kernel, .shards = shards}),
              error);
@@ -278,10 +279,9 @@ TEST(serve, who_could_not_listen_may_try_again)
     struct fault_kernel fault;
     fault_kernel_init(&fault);
     int fd = listen_somewhere(&address, false);
-    struct scene scene = {.serve = echo, .client = nobody, .keep_open = true};
+    struct scene scene = {.serve = echo, .client = nobody};
     scene.listen = torc_address_format(&address, text);
-    CHECK_EQ(scene_play_main(&scene,
-                             &(struct torc_config){.kernel = &fault.kernel, .shards = 3},
+    CHECK_EQ(scene_play_main(&scene, &(struct torc_config){.kernel = &fault.kernel, .shards = 3},
                              retry_main),
              0);
     fault_kernel_check_clean(&fault);
