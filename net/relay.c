@@ -27,7 +27,8 @@ enum { IDLE_LOOKS = 4 }; /* in the time after which a relay is idle */
 struct way {
     struct torci_relay *relay;
     struct torc_stream *from, *to;
-    uint64_t bytes, left; /* handed over; that may be */
+    uint64_t *bytes; /* handed over: in the result */
+    uint64_t left;   /* that may be */
     bool end_came;
     bool end_due; /* the task is to pass it on */
     bool ended;   /* it has */
@@ -119,7 +120,7 @@ static inline bool has_input(const struct torc_stream *stream)
 
 static inline void count(struct way *way, size_t size)
 {
-    way->bytes += size;
+    *way->bytes += size;
     way->left -= size;
 }
 
@@ -335,9 +336,14 @@ int torc_relay(struct torc_stream *a, struct torc_stream *b,
     static const struct torc_relay_options defaults;
     if (!options)
         options = &defaults;
+    struct torc_relay_result own;
+    if (!result)
+        result = &own;
+    *result = (struct torc_relay_result){.end = TORC_RELAY_DONE};
     uint64_t left = options->bytes_max ? options->bytes_max : UINT64_MAX;
     struct torci_relay relay = {
-        .ways = {{.from = a, .to = b, .left = left}, {.from = b, .to = a, .left = left}},
+        .ways = {{.from = a, .to = b, .bytes = &result->a_to_b_bytes, .left = left},
+                 {.from = b, .to = a, .bytes = &result->b_to_a_bytes, .left = left}},
         .idle_ns = options->idle_ns,
         .half_idle_ns = options->half_idle_ns ? options->half_idle_ns : options->idle_ns,
     };
@@ -350,13 +356,8 @@ int torc_relay(struct torc_stream *a, struct torc_stream *b,
     else
         wait_on_loop(&relay);
     torci_wheel_cancel(&torci_this->wheel, &relay.idle);
-    if (result)
-        *result = (struct torc_relay_result){
-            .a_to_b_bytes = relay.ways[0].bytes,
-            .b_to_a_bytes = relay.ways[1].bytes,
-            .a_ended = relay.ways[0].ended,
-            .b_ended = relay.ways[1].ended,
-            .end = relay.end,
-        };
+    result->a_ended = relay.ways[0].ended;
+    result->b_ended = relay.ways[1].ended;
+    result->end = relay.end;
     return relay.error;
 }

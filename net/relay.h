@@ -40,7 +40,8 @@ struct torc_relay_result {
  * before is handed over first. Both stay open and the caller's; nobody else reads or writes them meanwhile. A server's drain
  * does not end it.
  * 0, or the negative errno that ended it; -ECANCELED, -ETIMEDOUT (an interruption, or idle); -ENOMEM, -EAGAIN (tasks), with
- * TORC_RELAY_INTERRUPTED, if one of them is encrypted. RESULT, which may be NULL, is filled in in any case. In a task. */
+ * TORC_RELAY_INTERRUPTED, if one of them is encrypted. RESULT, which may be NULL, is filled in in any case; its bytes are
+ * up to date while the relay runs. In a task. */
 int torc_relay(struct torc_stream *a, struct torc_stream *b,
                const struct torc_relay_options *options,
                struct torc_relay_result *result) TORC_MUST_CHECK;
