@@ -76,7 +76,7 @@ struct torc_stream {
 
 struct torc_connect_options {
     struct torc_socket_options socket;
-    const char *bind;    /* from this address: "tcp://10.0.0.1:0" */
+    const char *bind;    /* from this address, in numbers: "tcp://10.0.0.1:0" */
     uint64_t timeout_ns; /* for all of it, the lookup included; default: the task's deadline */
     uint64_t
         attempt_delay_ns; /* before the next address is tried beside this one; default 250 ms */
@@ -85,8 +85,10 @@ struct torc_connect_options {
 /* Connects to ADDRESS, which may have a name. Its addresses are tried in turn, IPv6 and IPv4 alternating, each
  * some time after the one before without waiting for that to fail (Happy Eyeballs, RFC 8305); the first that answers is
  * taken. OPTIONS may be NULL.
- * 0; torc_resolve's errors; the error of the last address that was tried: -ECONNREFUSED, -ENETUNREACH, -ETIMEDOUT, -EADDRNOTAVAIL, …;
- * -ECANCELED. On error there is nothing to close. In a task. */
+ * 0; torc_resolve's errors, also of bind, where -EDESTADDRREQ is a name; -EPROTOTYPE: an address of datagrams; the error of
+ * the last address that was tried: -ECONNREFUSED, -ENETUNREACH, -ETIMEDOUT, -EADDRNOTAVAIL (of bind; or no port is left), -EADDRINUSE
+ * (bind's port), -EAFNOSUPPORT (bind's is of another kind), -ENOENT and -EACCES (a Unix path), …; what an option gave; -ECANCELED.
+ * On error there is nothing to close. In a task. */
 int torc_connect(struct torc_stream *stream, const char *address,
                  const struct torc_connect_options *options) TORC_MUST_CHECK;
 /* The same for one address. */
