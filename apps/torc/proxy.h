@@ -83,7 +83,7 @@ struct proxy_tried {
     uint64_t map;
 };
 
-/* The next backend for a connection, or -1: all have been tried. One that is left out is chosen only as a trial when its
+/* The next backend for a connection, or -ENOENT: all have been tried. One that is left out is chosen only as a trial when its
  * time is up, or if there is no other. */
 int proxy_choose(struct proxy_shard *shard, struct proxy_tried *tried, uint64_t now_ns);
 /* What came of an attempt. */

@@ -10,6 +10,8 @@
  *
  * Time is handed in; nothing here waits, allocates or prints.
  */
+#include <errno.h>
+
 #include "apps/torc/proxy.h"
 
 static bool was_tried(const struct proxy_tried *tried, uint32_t index)
@@ -58,7 +60,7 @@ int proxy_choose(struct proxy_shard *shard, struct proxy_tried *tried, uint64_t 
     if (chosen < 0)
         chosen = choose_out(shard, tried);
     if (chosen < 0)
-        return -1;
+        return -ENOENT;
     struct proxy_backend *backend = &shard->backends[chosen];
     backend->on_trial = backend->out_until_ns != 0;
     /* counted from now on, or connections that come together would all find the same one idle */

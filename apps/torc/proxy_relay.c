@@ -15,7 +15,7 @@ static bool is_ours(int err)
            err == -ENOBUFS;
 }
 
-/* Its index, or -1. */
+/* Its index, or -ENOENT. */
 static int connect_backend(struct proxy_shard *shard, struct torc_stream *backend)
 {
     const struct proxy_spec *spec = shard->spec;
@@ -24,7 +24,7 @@ static int connect_backend(struct proxy_shard *shard, struct torc_stream *backen
     for (uint64_t attempt = 0; attempt < spec->attempts; attempt++) {
         int index = proxy_choose(shard, &tried, torc_now_ns());
         if (index < 0)
-            return -1;
+            return -ENOENT;
         shard->retries += attempt > 0;
         int err = torc_connect(backend, spec->to[index], &options);
         if (!err) {
@@ -33,11 +33,11 @@ static int connect_backend(struct proxy_shard *shard, struct torc_stream *backen
         }
         if (is_ours(err)) {
             proxy_gave_up(shard, index);
-            return -1;
+            return -ENOENT;
         }
         proxy_refused(shard, index, torc_now_ns());
     }
-    return -1;
+    return -ENOENT;
 }
 
 static void end_both(struct proxy_shard *shard, const struct torc_relay_result *result,
