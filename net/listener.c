@@ -9,11 +9,12 @@
  *     anything else                   of one connection (aborted, forbidden by a firewall): on with the next one; if that
  *                                     fails too, after a tenth of a second
  */
+#include "net/listener_internal.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "core/time.h"
-#include "net/listener_internal.h"
 #include "net/socket_internal.h"
 #include "net/unix_path_internal.h"
 #include "shard/alloc.h"

@@ -7,6 +7,8 @@
  *        |   the listener      |  drain_ns have passed: the rest
  *        |   is closed         |  is cancelled
  */
+#include "net/serve_internal.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

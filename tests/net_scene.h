@@ -110,6 +110,14 @@ static inline bool scene_send(int fd, const void *memory, size_t size)
     return send(fd, memory, size, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
+/* Closes with a reset, which leaves no socket in TIME_WAIT: for who connects without end. */
+static inline void scene_reset(int fd)
+{
+    const struct linger reset = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(fd);
+}
+
 /* SIZE bytes, all of them. */
 static inline bool scene_receive(int fd, void *memory, size_t size)
 {

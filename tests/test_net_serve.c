@@ -167,7 +167,7 @@ static void *storm(void *arg)
             break;
         if (i % 3)
             (void)!scene_send(fd, "x", 1);
-        close(fd);
+        scene_reset(fd);
     }
     return NULL;
 }
@@ -182,7 +182,7 @@ static void storm_until_the_end(struct scene *scene)
         int fd = scene_connect(scene);
         WANT(fd >= 0);
         WANT(scene_echo(fd, "x"));
-        close(fd);
+        scene_reset(fd);
     }
     scene_stop(scene);
     for (int i = 0; i < 2; i++)
