@@ -76,6 +76,8 @@
     COUNTER(dma_closes_in_line, "", "closes by a system call because the ring took no more") \
     GAUGE(net_streams, "", "open streams") \
     COUNTER(net_accepted, "", "connections that were accepted") \
+    COUNTER(net_connected, "", "connections that were made to others") \
+    COUNTER(net_lookups, "", "names that the resolver was asked for") \
     COUNTER(net_refused, "", "connections that were closed unserved: a limit, or no memory") \
     COUNTER(net_accept_waits, "", "times a listener waited for a descriptor") \
     COUNTER(net_failures, "", "connections whose function failed otherwise than by losing its peer") \
