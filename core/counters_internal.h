@@ -80,7 +80,8 @@
     COUNTER(net_lookups, "", "names that the resolver was asked for") \
     COUNTER(net_refused, "", "connections that were closed unserved: a limit, or no memory") \
     COUNTER(net_accept_waits, "", "times a listener waited for a descriptor") \
-    COUNTER(net_failures, "", "connections whose function failed otherwise than by losing its peer") \
+    COUNTER(net_failures, "", \
+            "connections whose function failed otherwise than by losing its peer") \
     COUNTER(net_receives, "", "chunks of input") \
     COUNTER(net_received_bytes, "bytes", "received by streams") \
     COUNTER(net_starved, "", "receives that found no chunk") \
