@@ -54,15 +54,7 @@ static uint32_t worker_wait(struct torci_worker *worker)
 
 static void job_done(struct torci_job *job, struct torci_io *io)
 {
-    struct torci_blocking *blocking = &io->blocking;
-    /* RELAXED: only compared; the exchange below is what publishes */
-    struct torci_job *first = __atomic_load_n(&blocking->done, __ATOMIC_RELAXED);
-    do {
-        job->next_done = first;
-        /* SEQ_CST: publishes the result to torci_blocking_reap, and comes before the look at wake.parked in
-         * torci_io_wake, as in the executor parked comes before the look at done. */
-    } while (!__atomic_compare_exchange_n(&blocking->done, &first, job, true, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_RELAXED));
+    torci_pile_push(&io->blocking.done, &job->in_done);
     /* The job may be gone by now: it is the task's memory. */
     torci_io_wake(io);
 }
@@ -195,21 +187,11 @@ static void worker_next(struct torci_blocking *blocking, struct torci_worker *wo
 
 bool torci_blocking_reap(struct torci_blocking *blocking)
 {
-    /* SEQ_CST: before the executor parks it has said so in wake.parked; see job_done */
-    if (TORC_LIKELY(!__atomic_load_n(&blocking->done, __ATOMIC_SEQ_CST)))
+    if (TORC_LIKELY(torci_pile_is_empty(&blocking->done)))
         return false;
-    /* ACQUIRE pairs with the push in job_done */
-    struct torci_job *newest = __atomic_exchange_n(&blocking->done, NULL, __ATOMIC_ACQUIRE);
-    struct torci_job *oldest = NULL;
-    while (newest) {
-        struct torci_job *next = newest->next_done;
-        newest->next_done = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    while (oldest) {
-        struct torci_job *job = oldest;
-        oldest = job->next_done;
+    for (struct torci_pile_link *at = torci_pile_take(&blocking->done), *next; at; at = next) {
+        struct torci_job *job = TORC_CONTAINER_OF(at, struct torci_job, in_done);
+        next = at->next; /* the job is the task's memory */
         worker_next(blocking, job->worker);
         if (job->done)
             job->done(job);
@@ -235,9 +217,9 @@ static void report_running(struct torci_blocking *blocking)
     uint32_t running = blocking->threads;
     for (const struct torci_worker *at = blocking->idle; at; at = at->next_idle)
         running--;
-    /* ACQUIRE pairs with the push in job_done: the links are what it wrote before */
-    const struct torci_job *done = __atomic_load_n(&blocking->done, __ATOMIC_ACQUIRE);
-    for (; done; done = done->next_done)
+    /* ACQUIRE pairs with torci_pile_push: the links are what it wrote before */
+    const struct torci_pile_link *done = __atomic_load_n(&blocking->done.newest, __ATOMIC_ACQUIRE);
+    for (; done; done = done->next)
         running--;
     if (!running || blocking->io->exec.driver_error)
         return;

@@ -12,6 +12,7 @@
 #define TORC_IO_BLOCKING_INTERNAL_H
 
 #include "core/list.h"
+#include "core/pile_internal.h"
 #include "core/task.h"
 #include "core/wait_internal.h"
 
@@ -28,7 +29,7 @@ struct torci_job {
     int result;
     void (*done)(struct torci_job *job); /* NULL: a task waits */
     struct torci_worker *worker;
-    struct torci_job *next_done;
+    struct torci_pile_link in_done;
 };
 
 struct torci_blocking {
@@ -37,7 +38,7 @@ struct torci_blocking {
     struct torci_worker *workers; /* threads_max of them, the first `threads` are started */
     struct torci_worker *idle;
     uint32_t threads, threads_max;
-    struct torci_job *done; /* atomic: pushed by threads, taken whole by the executor */
+    struct torci_pile done; /* pushed by threads, taken by the executor */
 };
 
 /* THREADS_MAX: 1 to TORCI_BLOCKING_THREADS_MAX. Starts nothing yet. -ENOMEM. */

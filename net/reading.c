@@ -53,6 +53,7 @@ void torci_kept_consume(struct torc_stream *stream, size_t size)
     struct torci_kept *kept = stream->kept;
     TORC_DEBUG_ASSERT(size <= kept->to - kept->from);
     kept->from += (uint32_t)size;
+    stream->taken = true;
     if (kept->from < kept->to)
         return;
     torc_free(kept);
@@ -95,7 +96,7 @@ static int keep_more(struct torc_stream *stream, bool partial)
         }
         if (stream->ended && stream->in_first == TORCI_NO_CHUNK)
             return torci_input_end(stream);
-        if (stream->draining && !partial)
+        if (torci_stream_is_leaving(stream) && !partial)
             return 0;
         int err = torci_receive_wait(stream);
         if (err)
@@ -109,7 +110,7 @@ static int want_chunk(struct torc_stream *stream, bool partial)
     while (stream->in_first == TORCI_NO_CHUNK) {
         if (stream->ended)
             return torci_input_end(stream);
-        if (stream->draining && !partial)
+        if (torci_stream_is_leaving(stream) && !partial)
             return 0;
         int err = torci_receive_wait(stream);
         if (err)

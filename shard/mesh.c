@@ -68,12 +68,7 @@ void torci_mesh_wake(struct torci_shard *to, uint32_t from, enum torci_bit bit)
 
 void torci_mesh_push(struct torci_shard *to, struct torci_letter *letter)
 {
-    struct torci_letter **inbox = &to->mesh.inbox;
-    letter->next = __atomic_load_n(inbox, __ATOMIC_RELAXED);
-    /* RELEASE pairs with take_inbox: the letter is written */
-    while (!__atomic_compare_exchange_n(inbox, &letter->next, letter, true, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED))
-        ;
+    torci_pile_push(&to->mesh.inbox, &letter->link);
     torci_mesh_wake(to, to->set->count, 0);
 }
 
@@ -441,18 +436,9 @@ static void retry_stalled(struct torci_shard *self)
 
 void torci_mesh_take_inbox(struct torci_shard *self)
 {
-    /* ACQUIRE pairs with torci_mesh_push */
-    struct torci_letter *newest = __atomic_exchange_n(&self->mesh.inbox, NULL, __ATOMIC_ACQUIRE);
-    struct torci_letter *oldest = NULL;
-    while (newest) {
-        struct torci_letter *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    while (oldest) {
-        struct torci_letter *letter = oldest;
-        oldest = letter->next;
+    for (struct torci_pile_link *at = torci_pile_take(&self->mesh.inbox), *next; at; at = next) {
+        struct torci_letter *letter = TORC_CONTAINER_OF(at, struct torci_letter, link);
+        next = at->next; /* a letter may be gone once it has been read */
         letter->fn(self, letter);
     }
 }

@@ -26,6 +26,7 @@
 #define TORC_SHARD_MESH_INTERNAL_H
 
 #include "core/list.h"
+#include "core/pile_internal.h"
 #include "io/op.h"
 #include "shard/lane_internal.h"
 
@@ -86,7 +87,8 @@ struct torci_chore {
 
 /* From a foreign thread, in memory that both sides agree on. FN runs on the shard's loop and owns the letter. */
 struct torci_letter {
-    struct torci_letter *next;
+    struct torci_pile_link link;
+    struct torci_letter *next; /* where the receiver keeps it */
     void (*fn)(struct torci_shard *self, struct torci_letter *letter);
 };
 
@@ -112,9 +114,9 @@ struct torci_mesh {
     char *lanes; /* those that lead here, as many for each sender as there are kinds */
     size_t lanes_bytes;
     uint32_t map_words;
-    uint64_t *map;              /* atomic words; the last bit's is the foreign threads' */
-    bool stalled;               /* some peer is */
-    struct torci_letter *inbox; /* atomic: a stack, newest first */
+    uint64_t *map; /* atomic words; the last bit's is the foreign threads' */
+    bool stalled;  /* some peer is */
+    struct torci_pile inbox;
 };
 
 /* What the lanes that lead to one of COUNT shards take of its arena. */

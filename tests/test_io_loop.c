@@ -305,7 +305,7 @@ static uint64_t look_at_the_clock(void *context)
     const struct torci_exec *exec = torci_this;
     if (exec && !exec->current && !exec->top.first_runnable && ++idle_looks == 3) {
         __atomic_store_n(&may_end, true, __ATOMIC_RELEASE);
-        while (!__atomic_load_n(&torci_io_this()->blocking.done, __ATOMIC_ACQUIRE))
+        while (torci_pile_is_empty(&torci_io_this()->blocking.done))
             usleep(100);
         usleep(10000); /* by now the thread has looked whether somebody sleeps */
     }

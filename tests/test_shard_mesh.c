@@ -525,7 +525,7 @@ static void send_letters(void *arg)
     struct thread *thread = (struct thread *)arg;
     uint32_t count = thread->set->count;
     for (uint64_t i = 0; i < LETTERS; i++) {
-        thread->letters[i] = (struct letter){{NULL, take_letter}, thread->index, i};
+        thread->letters[i] = (struct letter){{.fn = take_letter}, thread->index, i};
         torci_mesh_push(thread->set->shards[i % count], &thread->letters[i].letter);
     }
 }

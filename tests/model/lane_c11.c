@@ -35,8 +35,14 @@ struct torci_shard;
 struct torci_message {
     uint64_t word;
 };
+struct torci_pile_link {
+    struct torci_pile_link *next;
+};
+struct torci_pile {
+    struct torci_pile_link *newest;
+};
 struct torci_letter {
-    struct torci_letter *next;
+    struct torci_pile_link link;
     void (*fn)(struct torci_shard *self, struct torci_letter *letter);
     int content;
 };
@@ -58,7 +64,7 @@ struct torci_peer {
 };
 struct torci_mesh {
     uint64_t *map;
-    struct torci_letter *inbox;
+    struct torci_pile inbox;
 };
 struct torci_set {
     uint32_t count;
@@ -231,6 +237,6 @@ int main(void)
         if (id == 1 && waits && lanes[id].ends.head == writer->next)
             assert(has_bit(&shards[1], 0, TORCI_BIT_ROOM));
     }
-    assert(!asleep || rung || !shards[0].mesh.inbox);
+    assert(!asleep || rung || !shards[0].mesh.inbox.newest);
     return 0;
 }

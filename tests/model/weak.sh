@@ -18,6 +18,7 @@ function_of() { # file, name
             s/\(void\)self->io\.kernel->wake\(.*\);/ring(to);/; s/\(void\)io->kernel->wake\(.*\);/ring(io);/'
 }
 functions() {
+    for name in torci_pile_push torci_pile_take; do function_of core/pile_internal.h $name; done
     for name in index_of mask_of mark take_bit torci_mesh_mark; do function_of shard/mesh.c $name; done
     for name in torci_io_wake is_marked; do function_of io/loop.c $name; done
     for name in torci_mesh_wake torci_mesh_push ring_bell signal_peer find_slot tell_of_room lane_has unwatch \
