@@ -176,6 +176,33 @@ void torci_send_output(struct torc_stream *stream)
         block(stream);
 }
 
+void torci_send_chunk(struct torc_stream *stream, uint16_t chunk)
+{
+    TORC_DEBUG_ASSERT(stream->out == TORCI_NO_CHUNK);
+    stream->out = chunk;
+    mark_dirty(stream);
+}
+
+void torci_send_want_room(struct torc_stream *stream)
+{
+    stream->wants_room = true;
+    mark_dirty(stream);
+}
+
+/* As much of it as goes; and of what room is made for. */
+static void send_and_tell(struct torc_stream *stream)
+{
+    for (;;) {
+        torci_send_output(stream);
+        if (TORC_LIKELY(!stream->wants_room) || !torci_send_is_idle(stream))
+            return;
+        torci_stream_tell(stream, TORCI_EVENT_ROOM);
+        if (stream->out == TORCI_NO_CHUNK)
+            return;
+        torci_list_unlink(&stream->link);
+    }
+}
+
 void torci_send_turn(struct torci_net *net)
 {
     bool many = net->io->traffic.came >= TORCI_PACE_MANY;
@@ -189,7 +216,7 @@ void torci_send_turn(struct torci_net *net)
             block(stream);
         else if (!many || output(stream)->to - output(stream)->from > TORCI_SMALL_BYTES ||
                  !queue(stream))
-            torci_send_output(stream);
+            send_and_tell(stream);
     }
 }
 
