@@ -84,8 +84,3 @@ int torci_make_direct(struct torci_net *net, int fd)
         return err;
     return err == 1 ? slot : -ENFILE;
 }
-int torci_stream_borrow_fd(const struct torc_stream *s)
-{
-    (void)s;
-    return -EOPNOTSUPP;
-}
