@@ -85,7 +85,9 @@
     COUNTER(net_sends, "", "calls that sent") \
     COUNTER(net_sends_queued, "", "sends by entries of the queue") \
     COUNTER(net_sent_bytes, "bytes", "sent by streams") \
-    COUNTER(net_blocked, "", "times a stream's peer took no more")
+    COUNTER(net_blocked, "", "times a stream's peer took no more") \
+    COUNTER(net_tls_handshakes, "", "TLS handshakes that succeeded, on either side") \
+    COUNTER(net_tls_resumed, "", "of those: with the session of an earlier one")
 /* clang-format on */
 
 /* Log-linear: up to 64 ns in steps of 8, then four buckets an octave, up to 34 s. */

@@ -158,6 +158,12 @@ ssize_t torci_send_now(struct torc_stream *stream, const struct iovec *pieces,
                        unsigned count) TORC_MUST_CHECK;
 /* The whole of SIZE bytes into the output chunk, if there is room. */
 bool torci_send_gather(struct torc_stream *stream, const void *memory, size_t size);
+/* Whether the output chunk has room for SIZE bytes; what it holds is handed over if that makes some. */
+bool torci_send_room(struct torc_stream *stream, size_t size);
+/* Something that there was no room for is going to be tried again at the event of room, which is sure to come. */
+void torci_send_ask(struct torc_stream *stream);
+/* Waits for that event: 0, -ECANCELED, -ETIMEDOUT. */
+int torci_send_wait(struct torc_stream *stream) TORC_MUST_CHECK;
 /* Waits until the kernel has everything. */
 int torci_send_flush(struct torc_stream *stream) TORC_MUST_CHECK;
 /* Hands over what the chunk holds, as far as that goes. */
@@ -186,10 +192,19 @@ void torci_listeners_file_closed(struct torci_net *net);
 
 struct torci_filter {
     ssize_t (*write)(struct torc_stream *stream, const struct iovec *pieces, unsigned count);
+    ssize_t (*try_write)(struct torc_stream *stream, const void *memory, size_t size);
     /* Makes kept input of what the chunks hold: more than 0: it did; 0: the peer's end; -EAGAIN: more has to come first. */
     ssize_t (*fill)(struct torc_stream *stream);
+    /* Whether a handler has a reason to be called: more than 0: kept input, or an end or an error that reading gives;
+     * -EAGAIN: more has to come first; else the connection is over. Never waits. */
+    int (*ready)(struct torc_stream *stream);
     int (*end)(struct torc_stream *stream);
     void (*close)(struct torc_stream *stream);
 };
+
+struct torc_tls_context;
+
+/* STREAM, which is told of events, is to be a server's: the handshake goes on whenever ready is asked. 0, -ENOMEM. */
+int torci_tls_accept(struct torc_stream *stream, struct torc_tls_context *context) TORC_MUST_CHECK;
 
 #endif

@@ -187,6 +187,9 @@ void torci_send_turn(struct torci_net *net)
         else if (!many || output(stream)->to - output(stream)->from > TORCI_SMALL_BYTES ||
                  !queue(stream))
             torci_send_output(stream);
+        if (TORC_UNLIKELY(stream->writer || stream->wants_room) &&
+            stream->out_state == TORCI_OUT_IDLE && stream->out == TORCI_NO_CHUNK)
+            torci_stream_tell(stream, TORCI_EVENT_ROOM);
     }
 }
 
@@ -337,11 +340,27 @@ ssize_t torci_send_now(struct torc_stream *stream, const struct iovec *pieces, u
     return done || !size ? (ssize_t)done : -EAGAIN;
 }
 
-static int wait_for_room(struct torc_stream *stream)
+bool torci_send_room(struct torc_stream *stream, size_t size)
 {
-    TORC_ASSERT(!stream->writer); /* one task writes to a stream */
+    if (stream->out != TORCI_NO_CHUNK && stream->out_state == TORCI_OUT_IDLE &&
+        TORCI_CHUNK_BYTES - output(stream)->to < size) {
+        torci_list_unlink(&stream->link);
+        torci_send_output(stream);
+    }
+    return stream->out == TORCI_NO_CHUNK ? stream->net->free_count > 0
+                                         : TORCI_CHUNK_BYTES - output(stream)->to >= size;
+}
+
+void torci_send_ask(struct torc_stream *stream)
+{
     if (stream->out_state == TORCI_OUT_IDLE)
         mark_dirty(stream);
+}
+
+int torci_send_wait(struct torc_stream *stream)
+{
+    TORC_ASSERT(!stream->writer); /* one task writes to a stream */
+    torci_send_ask(stream);
     return torci_stream_park(&stream->writer);
 }
 
@@ -367,7 +386,7 @@ ssize_t torci_send(struct torc_stream *stream, const struct iovec *pieces, unsig
             done += (size_t)taken;
         if (done == size)
             break;
-        int err = wait_for_room(stream);
+        int err = torci_send_wait(stream);
         if (err)
             return err;
     }
@@ -382,7 +401,7 @@ int torci_send_flush(struct torc_stream *stream)
             torci_send_output(stream);
             continue;
         }
-        int err = wait_for_room(stream);
+        int err = torci_send_wait(stream);
         if (err)
             return err;
     }

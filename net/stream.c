@@ -243,7 +243,7 @@ ssize_t torc_stream_try_write(struct torc_stream *stream, const void *memory, si
 {
     struct iovec piece = {__extension__(void *)(uintptr_t) memory, size};
     if (stream->filter)
-        return -EOPNOTSUPP;
+        return stream->filter->try_write(stream, memory, size);
     return torci_send_now(stream, &piece, 1);
 }
 
@@ -260,7 +260,7 @@ int torc_stream_flush(struct torc_stream *stream)
 
 int torc_stream_end(struct torc_stream *stream)
 {
-    if (stream->filter && stream->filter->end) {
+    if (stream->filter) {
         int err = stream->filter->end(stream);
         if (err)
             return err;
