@@ -38,13 +38,15 @@ struct torci_outside {
 
 /* What the network room tells the loop about its traffic, and has it do. All zero: there is none. */
 struct torci_traffic {
-    void *net;                              /* the room's state of this executor */
-    bool dirty;                             /* FLUSH has something to do */
-    bool queued;                            /* silent sends are in the queue: enter this turn */
-    uint32_t came;                          /* messages that have come since the loop last waited */
-    uint32_t largest_bytes;                 /* of those */
-    uint32_t live;                          /* connections */
-    void (*flush)(struct torci_io *io);     /* after tasks have run, before the ring is entered */
+    void *net;                          /* the room's state of this executor */
+    bool dirty;                         /* FLUSH has something to do */
+    bool queued;                        /* silent sends are in the queue: enter this turn */
+    uint32_t came;                      /* messages that have come since the loop last waited */
+    uint32_t largest_bytes;             /* of those */
+    uint32_t live;                      /* connections */
+    uint32_t active;                    /* of those: that a message has come over in this epoch */
+    uint16_t epoch;                     /* some turns; the loop counts them */
+    void (*flush)(struct torci_io *io); /* after tasks have run, before the ring is entered */
     void (*submitted)(struct torci_io *io); /* after that: what the sends said has been reaped */
     void (*close)(struct torci_io *io);     /* nothing is in flight any more, no job runs */
 };

@@ -5,8 +5,8 @@
  *
  *     waiting for a batch   100 and 1,000 connections: 10 to 15 % less CPU a message. With both CPUs full, a server that
  *                           is faster than its clients only makes smaller turns; waiting a moment turns what it saves
- *                           into idle time. For half of the connections at most: to wait for nearly all makes server
- *                           and clients take turns, which halves the rate
+ *                           into idle time. For half of the active connections at most: to wait for nearly all
+ *                           makes server and clients take turns, which halves the rate
  *     spinning              one connection: 2.6 times the rate for the same CPU, since neither side has to wake the
  *                           other. After large messages, or when it has not paid lately, it only costs
  */
@@ -20,6 +20,7 @@ enum {
     MIN_WAIT_US = 50,
     SPIN_NS = 50 * 1000,
     RETRY_TURNS = 64, /* after so many a cap is forgotten */
+    EPOCH_TURNS = 64,
     REST_MAX = 255,
 };
 
@@ -29,12 +30,25 @@ void torci_pace_turn(struct torci_io *io)
     pace->last = io->traffic.came;
     pace->largest_bytes = io->traffic.largest_bytes;
     io->traffic.came = io->traffic.largest_bytes = 0;
+    if (pace->last && ++pace->epoch_turns == EPOCH_TURNS) {
+        pace->active = io->traffic.active;
+        pace->epoch_turns = io->traffic.active = 0;
+        io->traffic.epoch++;
+    }
+}
+
+/* Connections that take part: idle ones answer nobody, however many there are. */
+static uint32_t active_connections(const struct torci_io *io)
+{
+    if (!io->pace.active)
+        return io->traffic.live;
+    return io->pace.active > io->traffic.active ? io->pace.active : io->traffic.active;
 }
 
 uint32_t torci_pace_want(struct torci_io *io, uint32_t *min_wait_us)
 {
     struct torci_pace *pace = &io->pace;
-    uint32_t last = pace->last, half = io->traffic.live / 2;
+    uint32_t last = pace->last, half = active_connections(io) / 2;
     if (last < pace->wanted / 2) /* far fewer came than were waited for */
         pace->cap = last ? last : 1;
     else if (++pace->turns % RETRY_TURNS == 0)
@@ -57,7 +71,7 @@ uint64_t torci_pace_spin_ns(struct torci_io *io)
 {
     struct torci_pace *pace = &io->pace;
     if (!pace->last || pace->last >= TORCI_PACE_MANY ||
-        pace->largest_bytes > TORCI_PACE_LARGE_BYTES || io->shares_cpu)
+        pace->largest_bytes > TORCI_PACE_LARGE_BYTES || io->shares_cpu || io->config.no_spin)
         return 0;
     if (pace->rest) {
         pace->rest--;

@@ -22,7 +22,9 @@ struct torci_pace {
     uint32_t wanted;        /* by the last batched wait */
     uint32_t cap;           /* on that; 0: none */
     uint32_t turns;
-    uint32_t rest, back; /* turns left without spinning, and how many the last failure cost */
+    uint32_t epoch_turns; /* of the present epoch */
+    uint32_t active;      /* connections that were active in the one before; 0: there was none */
+    uint32_t rest, back;  /* turns left without spinning, and how many the last failure cost */
 };
 
 /* The loop has nothing to do: the turn is over. */

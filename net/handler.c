@@ -57,18 +57,18 @@ static void on_event(struct torc_stream *stream, unsigned events)
         make_ready(connection);
 }
 
-/* Whether there is a reason to call the handler (again). */
+/* Whether there is a reason to call the handler again: input that it has not seen, or that stood behind what it took. */
 static bool has_work(struct connection *connection)
 {
     struct torc_stream *stream = &connection->stream;
-    bool came = connection->came;
-    connection->came = false;
-    if (stream->ended || stream->draining) {
+    bool more =
+        (connection->came || stream->taken) && (stream->in_first != TORCI_NO_CHUNK || stream->kept);
+    if (stream->ended || torci_stream_is_leaving(stream)) {
         bool told = connection->end_told;
         connection->end_told = true;
-        return !told || (came && stream->in_first != TORCI_NO_CHUNK);
+        return !told || more;
     }
-    return came && (stream->in_first != TORCI_NO_CHUNK || stream->kept);
+    return more;
 }
 
 static void close_connection(struct connection *connection, int result)
@@ -90,7 +90,7 @@ static int call(struct connection *connection)
         return 1;
     if (ready <= 0)
         return ready;
-    if (stream->ended || stream->draining)
+    if (stream->ended || torci_stream_is_leaving(stream))
         connection->end_told = true;
     return server->fn(stream, server->arg);
 }
@@ -101,7 +101,7 @@ static void run(struct connection *connection)
     int result;
     connection->running = true;
     do {
-        connection->came = false;
+        connection->came = stream->taken = false;
         result = call(connection);
     } while (result > 0 && has_work(connection));
     if (result > 0 && connection->end_told)

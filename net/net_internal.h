@@ -99,6 +99,11 @@ void torci_net_refill(struct torci_net *net);
 /* FD is a connected, non-blocking stream socket, or, if DIRECT, a slot of the ring's table; the stream's from now on. -ENOMEM:
  * it stays the caller's. */
 int torci_stream_open(struct torc_stream *stream, int fd, bool direct) TORC_MUST_CHECK;
+/* Reading is not to wait for another request. */
+static inline bool torci_stream_is_leaving(const struct torc_stream *stream)
+{
+    return stream->draining && !stream->busy;
+}
 /* Tells whoever is concerned. */
 void torci_stream_tell(struct torc_stream *stream, unsigned events);
 /* Parks the running task until what stands in PLACE, the stream's reader or writer, is woken: 0, -ECANCELED, -ETIMEDOUT. */

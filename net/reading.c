@@ -53,6 +53,7 @@ void torci_kept_consume(struct torc_stream *stream, size_t size)
     struct torci_kept *kept = stream->kept;
     TORC_DEBUG_ASSERT(size <= kept->to - kept->from);
     kept->from += (uint32_t)size;
+    stream->taken = true;
     if (kept->from < kept->to)
         return;
     torc_free(kept);
@@ -99,7 +100,7 @@ static int keep_more(struct torc_stream *stream, bool partial)
         }
         if (stream->ended && stream->in_first == TORCI_NO_CHUNK)
             return torci_input_end(stream);
-        if (stream->draining && !partial)
+        if (torci_stream_is_leaving(stream) && !partial)
             return 0;
         int err = torci_receive_wait(stream);
         if (err)
@@ -175,10 +176,12 @@ ssize_t torc_stream_read_exactly(struct torc_stream *stream, void *memory, size_
 {
     char *to = (char *)memory;
     size_t done = 0;
+    bool busy = stream->busy;
     while (done < size) {
         const void *data;
-        ssize_t n =
-            done ? torc_stream_peek_at_least(stream, 1, &data) : torc_stream_peek(stream, &data);
+        stream->busy = busy || done > 0; /* its rest is waited for, drain or not */
+        ssize_t n = torc_stream_peek(stream, &data);
+        stream->busy = busy;
         if (n <= 0)
             return n == 0 && done ? -EPIPE : n;
         size_t part = (size_t)n < size - done ? (size_t)n : size - done;

@@ -15,10 +15,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "core/time.h"
 #include "io/io_internal.h"
 #include "net/socket_internal.h"
 
-enum { CONGESTION_NAME_MAX = 15 };
+enum { CONGESTION_NAME_MAX = 15, HALF_CLOSED_PAUSE_NS = 1000 * 1000 };
 
 struct setting {
     bool wanted;
@@ -176,21 +177,36 @@ int torci_socket_create(const struct torc_address *address,
     return err;
 }
 
-int torc_poll_fd(int fd, int events)
+static int poll_once(int fd, unsigned events)
 {
     struct torc_op op;
     struct io_uring_sqe *sqe;
-    unsigned asked = (events & TORC_READABLE ? POLLIN | POLLRDHUP : 0u) |
-                     (events & TORC_WRITABLE ? POLLOUT : 0u);
     int err = torc_op_begin(&op, &sqe);
     if (err)
         return err;
-    io_uring_prep_poll_add(sqe, fd, asked);
-    int came = torc_op_wait(&op);
-    if (came < 0)
-        return came;
-    /* What the peer has closed can be read: it gives the end. */
-    return (came & (POLLIN | POLLRDHUP) ? TORC_READABLE : 0) |
-           (came & POLLOUT ? TORC_WRITABLE : 0) | (came & (POLLHUP | POLLRDHUP) ? TORC_HANGUP : 0) |
-           (came & POLLERR ? TORC_FAILED : 0);
+    io_uring_prep_poll_add(sqe, fd, events);
+    return torc_op_wait(&op);
+}
+
+int torc_poll_fd(int fd, int events)
+{
+    unsigned asked = (events & TORC_READABLE ? POLLIN | POLLRDHUP : 0u) |
+                     (events & TORC_WRITABLE ? POLLOUT : 0u);
+    for (;;) {
+        int came = poll_once(fd, asked);
+        if (came < 0)
+            return came;
+        /* What the peer has closed can be read: it gives the end. */
+        int ready = (came & (int)asked & (POLLIN | POLLRDHUP) ? TORC_READABLE : 0) |
+                    (came & POLLOUT ? TORC_WRITABLE : 0) |
+                    (came & (int)(asked | POLLHUP) & (POLLHUP | POLLRDHUP) ? TORC_HANGUP : 0) |
+                    (came & POLLERR ? TORC_FAILED : 0);
+        if (ready)
+            return ready;
+        /* The ring, unlike poll(2), always tells of a peer that has ended its half, again and again. Who waits for room
+         * to write to such a peer is the rare one who looks a thousand times a second. */
+        int err = torc_sleep(HALF_CLOSED_PAUSE_NS);
+        if (err)
+            return err;
+    }
 }

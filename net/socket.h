@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * What sockets can be told, in one struct for listeners, connections and datagrams; zero is a sensible default
- * everywhere. And readiness of any descriptor, for libraries that have their own sockets.
+ * everywhere. What a kind of socket does not have is left out; what the kernel refuses is the error of the call that makes
+ * the socket: -EPERM without the rights that are named below, -ENODEV for an unknown device, -ENOENT for an unknown congestion
+ * control, -EINVAL for a value out of range.
+ *
+ * And readiness of any descriptor, for libraries that have their own sockets.
  */
 #ifndef TORC_NET_SOCKET_H
 #define TORC_NET_SOCKET_H
@@ -14,12 +18,12 @@ struct torc_address;
 
 struct torc_socket_options {
     bool nagle;             /* let the kernel gather small segments; default: TCP_NODELAY */
-    bool no_reuse_address;  /* of listeners; default: SO_REUSEADDR */
+    bool no_reuse_address;  /* of listeners, and datagrams of a group; default: SO_REUSEADDR */
     bool reuse_port;        /* SO_REUSEPORT; torc_serve sets it where it needs it */
     bool v6only;            /* an IPv6 listener takes no IPv4 */
     bool broadcast;         /* of datagrams */
     bool reset_on_close;    /* linger of 0: close resets the connection */
-    bool transparent;       /* IP_TRANSPARENT, with CAP_NET_ADMIN */
+    bool transparent;       /* IP_TRANSPARENT, with CAP_NET_ADMIN or CAP_NET_RAW */
     bool free_bind;         /* an address that is not there (yet) */
     uint32_t backlog;       /* of listeners; default 4,096, cut by net.core.somaxconn */
     uint32_t receive_bytes; /* SO_RCVBUF; default: the kernel's, which grows by itself */
@@ -34,7 +38,7 @@ struct torc_socket_options {
     uint32_t mark;            /* SO_MARK, with CAP_NET_ADMIN */
     uint8_t tos;              /* IP_TOS, IPV6_TCLASS */
     uint8_t hops;             /* TTL, hop limit; of multicast too */
-    uint8_t priority;         /* SO_PRIORITY */
+    uint8_t priority;         /* SO_PRIORITY; above 6 with CAP_NET_ADMIN */
     const char *device;       /* bind to this interface */
     const char *congestion;   /* TCP_CONGESTION, "bbr" */
 };

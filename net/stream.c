@@ -31,6 +31,7 @@ int torci_stream_open(struct torc_stream *stream, int fd, bool direct)
     stream->in_max = TORCI_INPUT_CHUNKS;
     torci_link_init(&stream->link);
     torci_link_init(&stream->in_link);
+    stream->epoch = (uint16_t)(net->io->traffic.epoch - 1);
     net->io->traffic.live++;
     torci_gauge_set(&net->io->exec.counters->net_streams, net->io->traffic.live);
     return 0;
@@ -179,7 +180,7 @@ static int want_input(struct torc_stream *stream)
     while (stream->in_first == TORCI_NO_CHUNK) {
         if (stream->ended)
             return torci_input_end(stream);
-        if (stream->draining)
+        if (torci_stream_is_leaving(stream))
             return 0;
         int err = torci_receive_wait(stream);
         if (err)
@@ -276,6 +277,11 @@ int torc_stream_end(struct torc_stream *stream)
 bool torc_stream_is_draining(const struct torc_stream *stream)
 {
     return stream->draining;
+}
+
+void torc_stream_set_busy(struct torc_stream *stream, bool busy)
+{
+    stream->busy = busy;
 }
 
 void torc_stream_set_user(struct torc_stream *stream, void *user)

@@ -34,6 +34,7 @@
 
 TORC_BEGIN_DECLS
 
+struct ucred; /* of <sys/socket.h>, for who defines _GNU_SOURCE */
 struct torci_net;
 struct torci_wait;
 struct torci_filter;
@@ -45,12 +46,15 @@ struct torc_stream {
     int fd;                     /* or, if direct, the slot */
     uint16_t in_first, in_last; /* chunks of input */
     uint16_t in_chunks, in_max;
-    uint16_t out; /* chunk of output */
+    uint16_t epoch; /* in which it was active last */
+    uint16_t out;   /* chunk of output */
     uint8_t out_state;
     bool armed, cancelling; /* of the receive */
     bool direct;
     bool ended; /* no more input will come */
     bool draining;
+    bool busy;                   /* ... which it has to wait for: torc_stream_set_busy */
+    bool taken;                  /* some of the input, since this was last set to false */
     bool wants_room;             /* on_event is to be told of room */
     int in_error, out_error;     /* what the socket said, once there is no more */
     uint32_t sq_index, sq_bytes; /* of a queued send */
@@ -70,7 +74,7 @@ struct torc_stream {
 
 struct torc_connect_options {
     struct torc_socket_options socket;
-    const char *bind;    /* from this address: "tcp://10.0.0.1:0" */
+    const char *bind;    /* from this address, in numbers: "tcp://10.0.0.1:0" */
     uint64_t timeout_ns; /* for all of it, the lookup included; default: the task's deadline */
     uint64_t
         attempt_delay_ns; /* before the next address is tried beside this one; default 250 ms */
@@ -79,8 +83,10 @@ struct torc_connect_options {
 /* Connects to ADDRESS, which may have a name. Its addresses are tried in turn, IPv6 and IPv4 alternating, each
  * some time after the one before without waiting for that to fail (Happy Eyeballs, RFC 8305); the first that answers is
  * taken. OPTIONS may be NULL.
- * 0; torc_resolve's errors; the error of the last address that was tried: -ECONNREFUSED, -ENETUNREACH, -ETIMEDOUT, -EADDRNOTAVAIL, …;
- * -ECANCELED. On error there is nothing to close. In a task. */
+ * 0; torc_resolve's errors, also of bind, where -EDESTADDRREQ is a name; -EPROTOTYPE: an address of datagrams; the error of
+ * the last address that was tried: -ECONNREFUSED, -ENETUNREACH, -ETIMEDOUT, -EADDRNOTAVAIL (of bind; or no port is left), -EADDRINUSE
+ * (bind's port), -EAFNOSUPPORT (bind's is of another kind), -ENOENT and -EACCES (a Unix path), …; what an option gave; -ECANCELED.
+ * On error there is nothing to close. In a task. */
 int torc_connect(struct torc_stream *stream, const char *address,
                  const struct torc_connect_options *options) TORC_MUST_CHECK;
 /* The same for one address. */
@@ -169,6 +175,9 @@ int torc_stream_set_option(struct torc_stream *stream, int level, int name, cons
                            size_t size) TORC_MUST_CHECK;
 /* The server that this stream belongs to is ending: answer what was asked, and end. */
 bool torc_stream_is_draining(const struct torc_stream *stream);
+/* BUSY: half a request has been read, and kept elsewhere. Reads wait for the rest of it then, draining or not, and an idle
+ * connection's end by a drain is put off, until this is taken back. For who reads on and on: a read of one call knows by itself. */
+void torc_stream_set_busy(struct torc_stream *stream, bool busy);
 /* A pointer of the handler's own, NULL at first, that stays with the connection. */
 void torc_stream_set_user(struct torc_stream *stream, void *user);
 void *torc_stream_user(const struct torc_stream *stream);

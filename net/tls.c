@@ -222,21 +222,23 @@ static int wait_and_shake_hands(struct tls *tls)
 static ssize_t tls_fill(struct torc_stream *stream)
 {
     struct tls *tls = tls_of(stream);
-    size_t got = 0, part;
+    size_t got = 0, wanted, part;
     if (tls->error || tls->peer_ended)
         return tls->error;
     if (!tls->established)
         return -EAGAIN;
     ERR_clear_error();
-    do {
-        char *room = torci_kept_room(stream, TORCI_TLS_RECORD_MAX - got);
+    /* Nothing of a record is left with OpenSSL: what can be read is kept, or lies in chunks. */
+    while ((wanted = got < TORCI_TLS_RECORD_MAX ? TORCI_TLS_RECORD_MAX - got
+                                                : (size_t)SSL_pending(tls->ssl))) {
+        char *room = torci_kept_room(stream, wanted);
         if (!room)
             return got ? (ssize_t)got : -ENOMEM;
-        if (!SSL_read_ex(tls->ssl, room, TORCI_TLS_RECORD_MAX - got, &part))
+        if (!SSL_read_ex(tls->ssl, room, wanted, &part))
             break;
         torci_kept_add(stream, part);
         got += part;
-    } while (got < TORCI_TLS_RECORD_MAX);
+    }
     if (stream->kept->from == stream->kept->to)
         torci_kept_consume(stream, 0);
     if (got)
@@ -265,7 +267,7 @@ static int tls_ready(struct torc_stream *stream)
         if (err)
             return err;
     }
-    if (stream->kept || stream->draining)
+    if (stream->kept || torci_stream_is_leaving(stream))
         return 1;
     return tls_fill(stream) == -EAGAIN ? -EAGAIN : 1;
 }

@@ -79,6 +79,16 @@ static int apply_placement(struct torc_config *config)
     return 0;
 }
 
+static int apply_spin(struct torc_config *config)
+{
+    const char *text = config->spin_ns || config->no_spin ? NULL : variable("TORC_SPIN");
+    if (text && !strcmp(text, "off")) {
+        config->no_spin = true;
+        return 0;
+    }
+    return apply_number(config, "TORC_SPIN", 0, 1000 * TORC_SEC, &config->spin_ns);
+}
+
 int torci_environment_apply(struct torc_config *config)
 {
     static const char *const pages[] = {"auto", "none", "transparent", "reserved", NULL};
@@ -86,7 +96,7 @@ int torci_environment_apply(struct torc_config *config)
     unsigned hugepages = (unsigned)config->hugepages;
     int err = apply_number(config, "TORC_SHARDS", 1, TORCI_SHARDS_MAX, &shards);
     if (!err)
-        err = apply_number(config, "TORC_SPIN", 0, 1000 * TORC_SEC, &config->spin_ns);
+        err = apply_spin(config);
     if (!err)
         err = apply_number(config, "TORC_ARENA", 1, UINT64_C(1) << 46, &config->arena_bytes);
     if (!err)

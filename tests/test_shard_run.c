@@ -453,10 +453,10 @@ TEST(run, variables_fill_in_what_the_config_leaves_open)
     static const struct {
         const char *name, *value;
     } GOOD[] = {
-        {"TORC_SPIN", "1000"},      {"TORC_SPIN", "0"},           {"TORC_ARENA", "1073741824"},
-        {"TORC_HUGEPAGES", "none"}, {"TORC_HUGEPAGES", "auto"},   {"TORC_PLACEMENT", "all"},
-        {"TORC_PLACEMENT", "pack"}, {"TORC_PLACEMENT", "spread"}, {"TORC_PLACEMENT", "cores"},
-        {"TORC_SHARDS", ""},        {"TORC_COUNTERS", "auto"},
+        {"TORC_SPIN", "1000"},       {"TORC_SPIN", "0"},         {"TORC_ARENA", "1073741824"},
+        {"TORC_SPIN", "off"},        {"TORC_HUGEPAGES", "none"}, {"TORC_HUGEPAGES", "auto"},
+        {"TORC_PLACEMENT", "all"},   {"TORC_PLACEMENT", "pack"}, {"TORC_PLACEMENT", "spread"},
+        {"TORC_PLACEMENT", "cores"}, {"TORC_SHARDS", ""},        {"TORC_COUNTERS", "auto"},
     };
     uint32_t count = 0;
     for (size_t i = 0; i < TORC_ARRAY_LENGTH(GOOD); i++) {
