@@ -135,20 +135,33 @@ static bool is_distrust(int alert)
     }
 }
 
-/* Empties OpenSSL's queue of errors, which is the thread's: the next stream must not find them there. */
+/* What one error of OpenSSL's is to us. */
+static int judge(unsigned long code)
+{
+    int reason = ERR_GET_REASON(code);
+    if (reason == ERR_R_MALLOC_FAILURE)
+        return -ENOMEM;
+    if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+        return -EPROTO;
+    if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        return -EPIPE;
+    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ||
+        is_distrust(reason - SSL_AD_REASON_OFFSET))
+        return -EACCES;
+    return -EPROTO;
+}
+
+/* Empties OpenSSL's queue of errors, which is the thread's: the next stream must not find them there. The first that says more than
+ * that the protocol was broken counts. -EPIPE: the socket has ended, or OpenSSL has nothing to complain of. */
 static int judge_errors(struct tls *tls)
 {
-    int result = -EPROTO;
-    unsigned long code, first = ERR_peek_error();
-    if (first && !tls->trouble)
-        tls->trouble = ERR_reason_error_string(first);
-    while ((code = ERR_get_error())) {
-        int reason = ERR_GET_REASON(code);
-        if (reason == ERR_R_MALLOC_FAILURE)
-            result = -ENOMEM;
-        else if (ERR_GET_LIB(code) == ERR_LIB_SSL && is_distrust(reason - SSL_AD_REASON_OFFSET))
-            result = -EACCES;
-    }
+    unsigned long code = ERR_peek_error();
+    int result = code ? -EPROTO : -EPIPE;
+    if (code)
+        tls->trouble = ERR_reason_error_string(code);
+    while ((code = ERR_get_error()))
+        if (result == -EPROTO)
+            result = judge(code);
     return result;
 }
 
@@ -157,15 +170,15 @@ static int fail(struct tls *tls)
 {
     const struct torc_stream *stream = tls->stream;
     long distrust = tls->context->trust_anyone ? X509_V_OK : SSL_get_verify_result(tls->ssl);
-    if (distrust != X509_V_OK)
-        tls->trouble = X509_verify_cert_error_string(distrust);
     int error = judge_errors(tls);
-    if (error == -EPROTO && distrust != X509_V_OK)
+    if (error == -EPROTO && distrust != X509_V_OK) {
         error = -EACCES;
-    if (stream->out_error)
+        tls->trouble = X509_verify_cert_error_string(distrust);
+    }
+    if (error == -EPIPE && stream->out_error)
         error = stream->out_error;
-    else if (error == -EPROTO && stream->ended && !has_input(tls))
-        error = stream->in_error ? stream->in_error : -EPIPE;
+    else if (error == -EPIPE && stream->ended && stream->in_error)
+        error = stream->in_error;
     tls->error = error;
     return error;
 }
