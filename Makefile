@@ -54,7 +54,11 @@ LIB_SRC := $(filter-out $(if $(filter yes,$(TLS)),$(NO_TLS),$(filter-out $(NO_TL
 LIB_OBJ  = $(LIB_SRC:%.c=$B/%.o)
 APP_OBJ := $(patsubst %.c,$B/%.o,$(wildcard apps/torc/*.c))
 MICRO   := $(patsubst %.c,$B/%.o,$(wildcard bench/micro*.c))
-EXAMPLE := $(patsubst docs/examples/%.c,$B/examples/%,$(wildcard docs/examples/*.c))
+# http_hello's parser is llhttp or, on Debian 12, http_parser; without either it is left out.
+has      = $(shell $(CC) $(CPPFLAGS) $(CFLAGS) -include $1 -E -x c /dev/null >/dev/null 2>&1 && echo yes)
+LIBS_http_hello := $(if $(call has,llhttp.h),-lllhttp,$(if $(call has,http_parser.h),-lhttp_parser))
+EXAMPLE := $(patsubst docs/examples/%.c,$B/examples/%,$(filter-out \
+           $(if $(LIBS_http_hello),,%/http_hello.c),$(wildcard docs/examples/*.c)))
 TEST_SRC = $(wildcard tests/test_*.c)
 TESTS    = $(TEST_SRC:%.c=$B/%)
 # The other files beside the tests are helpers: an archive, of which each test takes what it calls.
@@ -106,9 +110,16 @@ $B/torc: $(APP_OBJ) $B/libtorc.a
 $B/torc-micro: $(MICRO) $B/libtorc.a
 	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS)
 
+# A callback need not use all that it is given, and an example has no room for saying so.
+$B/docs/examples/%.o: OWN = -Wno-unused-parameter
+
 $B/examples/%: $B/docs/examples/%.o $B/libtorc.a
 	@mkdir -p $(@D)
-	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS)
+	$(LINK) $(PIE) -Wl,--gc-sections $^ $(LDLIBS) $(LIBS_$*)
+
+# What an example is linked to beside torc, for who compiles it elsewhere.
+libs-%:
+	@echo $(LIBS_$*)
 
 $B/tests/libhelp.a: $(HELP_SRC:%.c=$B/%.o)
 	@mkdir -p $(@D) && rm -f $@

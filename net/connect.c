@@ -238,40 +238,50 @@ static int connect_any(struct torc_stream *stream, const struct torc_connect_opt
     err = torci_stream_open(stream, fd, false);
     if (err)
         close_fd(fd);
+    else
+        torci_count(&torci_this->counters->net_connected);
     return err;
 }
 
-/* TEXT or ADDRESS. */
-static int connect_within(struct torc_stream *stream, const char *text,
-                          const struct torc_address *address,
-                          const struct torc_connect_options *options)
+static const struct torc_connect_options defaults;
+
+/* The call's own limit, around all of it. */
+static void limit_enter(struct torc_deadline *limit, const struct torc_connect_options *options)
 {
-    static const struct torc_connect_options defaults;
-    struct torc_address addresses[TORC_RESOLVE_MAX];
-    struct torc_deadline deadline;
-    int count = 1;
-    if (!options)
-        options = &defaults;
     if (options->timeout_ns)
-        torc_deadline_enter(&deadline, options->timeout_ns);
-    if (text)
-        count = torc_resolve(text, addresses, TORC_RESOLVE_MAX);
-    else
-        addresses[0] = *address;
-    int err = count < 0 ? count : connect_any(stream, options, addresses, (unsigned)count);
+        torc_deadline_enter(limit, options->timeout_ns);
+}
+
+static void limit_leave(struct torc_deadline *limit, const struct torc_connect_options *options)
+{
     if (options->timeout_ns)
-        (void)torc_deadline_leave(&deadline);
-    return err;
+        (void)torc_deadline_leave(limit);
 }
 
 int torc_connect(struct torc_stream *stream, const char *address,
                  const struct torc_connect_options *options)
 {
-    return connect_within(stream, address, NULL, options);
+    struct torc_address addresses[TORC_RESOLVE_MAX];
+    struct torc_deadline limit;
+    if (!options)
+        options = &defaults;
+    limit_enter(&limit, options);
+    int result = torc_resolve(address, addresses, TORC_RESOLVE_MAX);
+    if (result > 0)
+        result = connect_any(stream, options, addresses, (unsigned)result);
+    limit_leave(&limit, options);
+    return result;
 }
 
 int torc_connect_to(struct torc_stream *stream, const struct torc_address *address,
                     const struct torc_connect_options *options)
 {
-    return connect_within(stream, NULL, address, options);
+    struct torc_address copy = *address;
+    struct torc_deadline limit;
+    if (!options)
+        options = &defaults;
+    limit_enter(&limit, options);
+    int err = connect_any(stream, options, &copy, 1);
+    limit_leave(&limit, options);
+    return err;
 }

@@ -131,6 +131,14 @@ static inline struct torci_chunk *torci_input_first(const struct torc_stream *st
 /* Takes SIZE bytes, at most what it has, off the first chunk. */
 void torci_input_consume(struct torc_stream *stream, size_t size);
 void torci_input_drop(struct torc_stream *stream);
+/* The first chunk, which is the caller's from now on. */
+static inline uint16_t torci_input_take(struct torc_stream *stream)
+{
+    uint16_t first = stream->in_first;
+    stream->in_first = stream->net->chunks[first].next;
+    stream->in_chunks--;
+    return first;
+}
 /* What reading says when nothing is left and ENDED is set: 0 or the error. */
 static inline int torci_input_end(const struct torc_stream *stream)
 {
@@ -163,14 +171,12 @@ ssize_t torci_send_now(struct torc_stream *stream, const struct iovec *pieces,
                        unsigned count) TORC_MUST_CHECK;
 /* The whole of SIZE bytes into the output chunk, if there is room. */
 bool torci_send_gather(struct torc_stream *stream, const void *memory, size_t size);
-/* Whether the output chunk has room for SIZE bytes; what it holds is handed over if that makes some. */
-bool torci_send_room(struct torc_stream *stream, size_t size);
-/* Something that there was no room for is going to be tried again at the event of room, which is sure to come. */
-void torci_send_ask(struct torc_stream *stream);
-/* Waits for that event: 0, -ECANCELED, -ETIMEDOUT. */
-int torci_send_wait(struct torc_stream *stream) TORC_MUST_CHECK;
 /* Waits until the kernel has everything. */
 int torci_send_flush(struct torc_stream *stream) TORC_MUST_CHECK;
+/* CHUNK, which holds something, becomes the stream's output; the stream has none. */
+void torci_send_chunk(struct torc_stream *stream, uint16_t chunk);
+/* TORCI_EVENT_ROOM will come, though never inside this call. */
+void torci_send_want_room(struct torc_stream *stream);
 /* Hands over what the chunk holds, as far as that goes. */
 void torci_send_output(struct torc_stream *stream);
 /* The turn's output; and, once it has been submitted, what has become of it. */
@@ -184,6 +190,22 @@ static inline bool torci_output_is_empty(const struct torc_stream *stream)
 {
     return stream->out == TORCI_NO_CHUNK;
 }
+/* The kernel has everything. */
+static inline bool torci_send_is_idle(const struct torc_stream *stream)
+{
+    return stream->out == TORCI_NO_CHUNK && stream->out_state == TORCI_OUT_IDLE;
+}
+/* Bytes that the output chunk, or a new one, takes. */
+static inline size_t torci_send_room(const struct torc_stream *stream)
+{
+    return stream->out == TORCI_NO_CHUNK ? TORCI_CHUNK_BYTES
+                                         : TORCI_CHUNK_BYTES - stream->net->chunks[stream->out].to;
+}
+
+/* Whether there is room for SIZE bytes; what the chunk holds is handed over if that makes some. */
+bool torci_send_make_room(struct torc_stream *stream, size_t size);
+/* Waits until there may be: 0, -ECANCELED, -ETIMEDOUT. */
+int torci_send_wait(struct torc_stream *stream) TORC_MUST_CHECK;
 
 /* ------ Direct descriptors and listeners: net/direct.c, net/listener.c */
 

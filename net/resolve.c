@@ -223,6 +223,7 @@ static int begin(struct known_name *known)
     int err = torci_job_start(&known->job, run_lookup, known, lookup_done);
     if (err)
         return err;
+    torci_count(&torci_this->counters->net_lookups);
     known->state = NAME_RUNNING;
     known->resolver->running++;
     return 0;

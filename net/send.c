@@ -176,6 +176,33 @@ void torci_send_output(struct torc_stream *stream)
         block(stream);
 }
 
+void torci_send_chunk(struct torc_stream *stream, uint16_t chunk)
+{
+    TORC_DEBUG_ASSERT(stream->out == TORCI_NO_CHUNK);
+    stream->out = chunk;
+    mark_dirty(stream);
+}
+
+void torci_send_want_room(struct torc_stream *stream)
+{
+    stream->wants_room = true;
+    mark_dirty(stream);
+}
+
+/* As much of it as goes; and of what room is made for. */
+static void send_and_tell(struct torc_stream *stream)
+{
+    for (;;) {
+        torci_send_output(stream);
+        if (TORC_LIKELY(!stream->wants_room && !stream->writer) || !torci_send_is_idle(stream))
+            return;
+        torci_stream_tell(stream, TORCI_EVENT_ROOM);
+        if (stream->out == TORCI_NO_CHUNK)
+            return;
+        torci_list_unlink(&stream->link);
+    }
+}
+
 void torci_send_turn(struct torci_net *net)
 {
     bool many = net->io->traffic.came >= TORCI_PACE_MANY;
@@ -189,10 +216,7 @@ void torci_send_turn(struct torci_net *net)
             block(stream);
         else if (!many || output(stream)->to - output(stream)->from > TORCI_SMALL_BYTES ||
                  !queue(stream))
-            torci_send_output(stream);
-        if (TORC_UNLIKELY(stream->writer || stream->wants_room) &&
-            stream->out_state == TORCI_OUT_IDLE && stream->out == TORCI_NO_CHUNK)
-            torci_stream_tell(stream, TORCI_EVENT_ROOM);
+            send_and_tell(stream);
     }
 }
 
@@ -343,27 +367,21 @@ ssize_t torci_send_now(struct torc_stream *stream, const struct iovec *pieces, u
     return done || !size ? (ssize_t)done : -EAGAIN;
 }
 
-bool torci_send_room(struct torc_stream *stream, size_t size)
+bool torci_send_make_room(struct torc_stream *stream, size_t size)
 {
-    if (stream->out != TORCI_NO_CHUNK && stream->out_state == TORCI_OUT_IDLE &&
-        TORCI_CHUNK_BYTES - output(stream)->to < size) {
+    if (stream->out_state == TORCI_OUT_IDLE && torci_send_room(stream) < size) {
         torci_list_unlink(&stream->link);
         torci_send_output(stream);
     }
-    return stream->out == TORCI_NO_CHUNK ? stream->net->free_count > 0
-                                         : TORCI_CHUNK_BYTES - output(stream)->to >= size;
-}
-
-void torci_send_ask(struct torc_stream *stream)
-{
-    if (stream->out_state == TORCI_OUT_IDLE)
-        mark_dirty(stream);
+    return torci_send_room(stream) >= size &&
+           (stream->out != TORCI_NO_CHUNK || stream->net->free_count > 0);
 }
 
 int torci_send_wait(struct torc_stream *stream)
 {
     TORC_ASSERT(!stream->writer); /* one task writes to a stream */
-    torci_send_ask(stream);
+    if (stream->out_state == TORCI_OUT_IDLE)
+        mark_dirty(stream);
     return torci_stream_park(&stream->writer);
 }
 

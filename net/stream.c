@@ -167,7 +167,8 @@ void torc_stream_abort(struct torc_stream *stream)
         return;
     const struct linger reset = {.l_onoff = 1};
     if (!stream->direct)
-        (void)call(stream, SYS_setsockopt, SOL_SOCKET, SO_LINGER, (long)(uintptr_t)&reset);
+        (void)TORCI_CALL(stream->net->io->kernel, SYS_setsockopt, stream->fd, SOL_SOCKET, SO_LINGER,
+                         (long)(uintptr_t)&reset, sizeof reset);
     stream->out_error = -ECONNRESET;
     if (stream->filter)
         stream->filter->close(stream);

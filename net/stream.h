@@ -39,6 +39,7 @@ struct torci_net;
 struct torci_wait;
 struct torci_filter;
 struct torci_kept;
+struct torci_relay;
 
 /* Caller's memory, stays where it is from open to close. Fields are private. */
 struct torc_stream {
@@ -66,6 +67,7 @@ struct torc_stream {
     void (*on_event)(struct torc_stream *stream, unsigned events);
     struct torci_kept *kept;     /* input that had to be made one piece */
     struct torci_filter *filter; /* TLS */
+    struct torci_relay *relay;   /* that it is a side of */
     void *user;                  /* torc_stream_set_user */
     uint64_t received_bytes, sent_bytes;
 };

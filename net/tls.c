@@ -88,7 +88,7 @@ static int bio_write(BIO *bio, const char *from, size_t size, size_t *written)
     *written = 0;
     if (stream->out_error)
         return 0;
-    if (!torci_send_room(stream, size) || !torci_send_gather(stream, from, size)) {
+    if (!torci_send_make_room(stream, size) || !torci_send_gather(stream, from, size)) {
         if (!stream->out_error)
             BIO_set_retry_write(bio);
         return 0;
@@ -272,9 +272,9 @@ static int tls_ready(struct torc_stream *stream)
     struct tls *tls = tls_of(stream);
     if (!tls->established) {
         int err = shake_hands(tls);
+        stream->wants_room = false;
         if (err == -ENOBUFS)
-            torci_send_ask(stream);
-        stream->wants_room = err == -ENOBUFS;
+            torci_send_want_room(stream);
         if (err == -ENOBUFS || err == -EAGAIN)
             return stream->draining ? -ECANCELED : -EAGAIN;
         if (err)
@@ -345,7 +345,7 @@ static ssize_t tls_write(struct torc_stream *stream, const struct iovec *pieces,
         if (done == size)
             return (ssize_t)size;
         size_t part = size - done < TORCI_TLS_RECORD_MAX ? size - done : TORCI_TLS_RECORD_MAX;
-        if (torci_send_room(stream, part + TORCI_TLS_OVERHEAD_MAX)) {
+        if (torci_send_make_room(stream, part + TORCI_TLS_OVERHEAD_MAX)) {
             const void *record;
             part = next_record(tls->context, pieces, count, done, &record);
             err = put_record(tls, record, part);
@@ -365,10 +365,8 @@ static ssize_t tls_try_write(struct torc_stream *stream, const void *memory, siz
     int err = closed_for_writing(tls);
     while (!err && done < size) {
         size_t part = size - done < TORCI_TLS_RECORD_MAX ? size - done : TORCI_TLS_RECORD_MAX;
-        if (!torci_send_room(stream, part + TORCI_TLS_OVERHEAD_MAX)) {
-            torci_send_ask(stream);
+        if (!torci_send_make_room(stream, part + TORCI_TLS_OVERHEAD_MAX))
             break;
-        }
         err = put_record(tls, (const char *)memory + done, part);
         if (!err)
             done += part;
@@ -388,7 +386,7 @@ static int tls_end(struct torc_stream *stream)
         return err;
     if (!tls->established)
         return -EPIPE;
-    while (!torci_send_room(stream, TORCI_TLS_OVERHEAD_MAX)) {
+    while (!torci_send_make_room(stream, TORCI_TLS_OVERHEAD_MAX)) {
         err = stream->out_error ? stream->out_error : torci_send_wait(stream);
         if (err)
             return err;

@@ -365,7 +365,7 @@ static int on_protocols(SSL *ssl, const unsigned char **chosen, unsigned char *l
     const struct torc_tls_context *context = (const struct torc_tls_context *)arg;
     const unsigned char *own = context->protocols, *end = own + context->protocols_bytes;
     for (; own < end; own += own[0] + 1)
-        for (unsigned at = 0; at + theirs[at] < theirs_bytes; at += theirs[at] + 1u)
+        for (unsigned at = 0; at < theirs_bytes; at += theirs[at] + 1u)
             if (theirs[at] == own[0] && !memcmp(theirs + at, own, own[0] + 1u)) {
                 *chosen = own + 1;
                 *length = own[0];

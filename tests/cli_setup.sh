@@ -49,6 +49,17 @@ setup build
 [ $code -eq 0 ] && [ "$(grep -c update "$at/calls")" = 1 ]
 check setup_updates_empty_package_lists
 
+machine newer 0
+ln -s "$(command -v sed)" "$at/sed"
+printf '#!/bin/sh\nfor name; do [ "$name" != libhttp-parser-dev ] || exit 100; done\n' >"$at/apt-cache"
+if [ -f /usr/include/llhttp.h ]; then
+    echo "skip setup_takes_the_parser_that_there_is llhttp is installed"
+else
+    setup lint
+    [ $code -eq 0 ] && grep -q 'install .*libllhttp-dev' "$at/calls" && ! grep -q libhttp-parser "$at/calls"
+    check setup_takes_the_parser_that_there_is
+fi
+
 machine offline 0
 printf '#!/bin/sh\necho E: no route\nexit 100\n' >"$at/apt-get"
 setup build
@@ -77,6 +88,23 @@ chmod +x "$at/sudo"
 setup bench
 [ $code -eq 0 ] && grep -q 'install .*fio' "$at/calls"
 check setup_uses_sudo
+
+machine without 0
+printf '#!/bin/sh\necho "apt-get $*" >>"%s/calls"\ncase "$*" in *nginx*) exit 100 ;; esac\n' "$at" >"$at/apt-get"
+setup bench
+[ $code -eq 0 ] && grep -q 'install .*haproxy' "$at/calls" &&
+    printf '%s\n' "$said" | grep -q 'so it is done without: nginx libnginx-mod-stream$'
+check setup_does_without_what_is_only_useful
+
+machine useful
+cat >"$at/dpkg-query" <<'E2'
+#!/bin/sh
+shift 3
+for package; do case $package in wrk) ;; *) echo "installed $package" ;; esac; done
+E2
+setup bench
+[ $code -eq 0 ] && [ ! -s "$at/calls" ] && printf '%s\n' "$said" | grep -q 'apt-get install -y .*wrk$'
+check setup_that_may_not_install_what_is_only_useful_goes_on
 
 machine foreign
 rm "$at/dpkg-query"

@@ -61,10 +61,27 @@ run_script() {
     return 0
 }
 
+words_of() { # which line of an example's opening comment, which file
+    sed -n "s|^ \* $1: ||p" "$2" | sed "s| *\*/.*||; s|build/|$out/|g"
+}
+
+# serve_and_try SERVER CLIENT: the client is repeated until it succeeds, and then SIGTERM must end the server well.
+serve_and_try() {
+    sh -c "exec $1" &
+    server=$!
+    until eval "$2"; do
+        kill -0 $server 2>/dev/null || break
+        sleep 0.1
+    done
+    kill $server 2>/dev/null
+    wait $server
+}
+
 # The script calls itself for one binary or script, so that xargs can run several at a time.
 case "${1:-}" in
 --binary) run_binary "$2" "$3"; exit ;;
 --script) run_script "$2" "$3"; exit ;;
+--serve) serve_and_try "$2" "$3"; exit ;;
 esac
 
 # build NAME make-arguments…: one verdict, and the compiler's words if it failed.
@@ -101,7 +118,7 @@ part_cli() {
 }
 
 # What a user's machine would do: install, compile the examples against what was installed, run them
-# as the line "Run: build/examples/NAME …" in each says.
+# as the line "Run: build/examples/NAME …" in each says, and a server as that and "Try: …" say.
 part_examples() {
     build build_examples B="$out" SAN= all || return
     root=$(realpath -m "$dir")/root
@@ -110,12 +127,21 @@ part_examples() {
     for source in docs/examples/*.c; do
         [ -f "$source" ] || continue
         name=example_$(basename "$source" .c)
-        flags=$(PKG_CONFIG_PATH="$root/lib/pkgconfig" pkg-config --cflags --libs torc)
-        if $CC -std=c17 -Wall -Wextra -Werror -o "$dir/$name" "$source" $flags \
+        [ -x "$out/examples/${name#example_}" ] || {
+            echo "skip $name the library that it shows is not installed" >"$dir/$name.verdicts"
+            continue
+        }
+        flags="$(PKG_CONFIG_PATH="$root/lib/pkgconfig" pkg-config --cflags --libs torc)
+            $(make --no-print-directory -s B="$out" SAN= "libs-${name#example_}")"
+        if $CC -std=c17 -Wall -Wextra -Wno-unused-parameter -Werror -o "$dir/$name" "$source" $flags \
             >"$dir/$name.log" 2>&1; then
-            command=$(sed -n 's|^.*Run: build/|build/|p' "$source" | sed "s| *\*/.*||; s|build/|$out/|g")
+            command=$(words_of Run "$source") attempt=$(words_of Try "$source")
             [ -n "$command" ] || command='echo no line "Run: build/examples/NAME"; false'
-            timeout -k 5 60 sh -c "$command" >>"$dir/$name.log" 2>&1 </dev/null
+            if [ -n "$attempt" ]; then
+                timeout -k 5 60 sh tests/run.sh --serve "$command" "$attempt"
+            else
+                timeout -k 5 60 sh -c "$command"
+            fi >>"$dir/$name.log" 2>&1 </dev/null
         else
             false
         fi

@@ -229,15 +229,14 @@ TEST(address, a_name_is_left_to_the_resolver)
 
 TEST(address, names_have_at_most_253_characters)
 {
-    char text[300];
+    char host[254], text[300];
     struct torc_address address;
-    memset(text, 'x', sizeof text);
-    for (size_t i = 60; i < sizeof text; i += 61)
-        text[i] = '.';
-    memcpy(text, "tcp://", 6);
-    memcpy(text + 6 + 253, ":80", 4);
+    memset(host, 'x', sizeof host);
+    for (size_t i = 60; i < sizeof host; i += 61)
+        host[i] = '.';
+    snprintf(text, sizeof text, "tcp://%.253s:80", host);
     CHECK_EQ(torc_address_parse(text, &address), -EDESTADDRREQ);
-    memcpy(text + 6 + 253, "x:80", 5);
+    snprintf(text, sizeof text, "tcp://%.254s:80", host);
     CHECK_EQ(torc_address_parse(text, &address), -EINVAL);
 }
 

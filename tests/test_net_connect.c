@@ -74,7 +74,7 @@ static void open_hosts(void)
         port = 0;
         good = listen_at(GOOD, 64);
         CHECK(good >= 0);
-        struct sockaddr_in in;
+        struct sockaddr_in in = {0};
         socklen_t size = sizeof in;
         CHECK_EQ(getsockname(good, (struct sockaddr *)&in, &size), 0);
         port = ntohs(in.sin_port);
@@ -185,6 +185,7 @@ static int connect_good(void *arg)
     (void)arg;
     struct torc_stream stream;
     CHECK_EQ(torc_connect(&stream, text_of("a"), NULL), 0);
+    CHECK_EQ(torci_this->counters->net_connected, 1);
     CHECK_EQ(host_of(&stream), GOOD);
     int fd = accept4(good, NULL, NULL, SOCK_CLOEXEC);
     CHECK(fd >= 0);

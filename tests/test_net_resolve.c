@@ -153,6 +153,7 @@ static int resolve_kinds(void *arg)
     CHECK_EQ(torc_resolve("tcp://none:1", all, 1), -ENOENT);
     CHECK_EQ(torc_resolve("tcp://down:1", all, 1), -EAGAIN);
     CHECK_EQ(torc_resolve("tcp://memory:1", all, 1), -ENOMEM);
+    CHECK_EQ(torci_this->counters->net_lookups, 5);
     return 0;
 }
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * An echo server on every CPU, with a task for each connection.
- * Run: build/examples/echo tcp://127.0.0.1:7000
+ *
+ * Run: build/examples/echo tcp://127.0.80.4:7000
+ * Try: echo hello | socat -t 5 - TCP:127.0.80.4:7000 | grep hello
  */
 #include <torc.h>
 
 static int echo(struct torc_stream *s, void *arg)
 {
-    (void)arg;
     char buf[16384];
     ssize_t n;
     while ((n = torc_stream_read(s, buf, sizeof buf)) > 0)

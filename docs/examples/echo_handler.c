@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * An echo server on every CPU whose idle connections cost a few hundred bytes: the function runs when something has come.
- * Run: build/examples/echo_handler tcp://127.0.0.1:7000
+ *
+ * Run: build/examples/echo_handler tcp://127.0.80.5:7000
+ * Try: echo hello | socat -t 5 - TCP:127.0.80.5:7000 | grep hello
  */
 #include <torc.h>
 
 static int echo(struct torc_stream *s, void *arg)
 {
-    (void)arg;
     const void *data;
     ssize_t n = torc_stream_peek(s, &data); // what is there, where it lies
     if (n > 0 && (n = torc_stream_write_all(s, data, (size_t)n)) > 0)

@@ -14,7 +14,7 @@ for tool in clang-tidy-$judge clang-tidy; do
     files "$@" | grep -v '^tests/model/' |
         xargs -r -n 1 -P "$(nproc)" "$tool" --quiet 2>/dev/null \
             --extra-arg=-std=c17 --extra-arg=-D_GNU_SOURCE --extra-arg=-I. --extra-arg=-DTORC_TEST_SMALL |
-        grep -E ': (warning|error):' | sed "s|^$PWD/||" | sort -u | verdict tidy
+        grep -E ': (warning|error):' | grep -v '/docs/examples/.*misc-unused-parameters' | sed "s|^$PWD/||" | sort -u | verdict tidy
     exit
 done
 echo "skip lint_tidy clang-tidy $judge is not installed"
