@@ -1,29 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * TLS: who gets to talk to whom, and what becomes of a connection that is cut, slow, forged or forgotten.
- *
- * Most tests are a meeting: a client and a server, each a task, with a socket pair or a wire between them. A wire is a thread
- * that passes bytes on, and can be slow, cut, or tell lies.
+ * TLS: who gets to talk to whom, under which name, by which protocol, with which session; and what a context complains of.
  */
 #ifdef TORC_TLS
-#include "tests/tls_certificates.h" /* OpenSSL's headers first: they define what they need of libc */
+#include "tests/tls_meeting.h"
 #endif
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "core/counters.h"
-#include "core/time.h"
-#include "net/net_internal.h"
-#include "net/serve.h"
 #include "net/tls.h"
-#include "shard/alloc.h"
 #include "tests/fault_kernel.h"
 #include "tests/run_shard.h"
 
@@ -56,287 +43,7 @@ TEST(tls, with_openssl)
 
 #else
 
-/* ------ Who there is */
-
-static struct identity authority, stranger; /* who signs, and who signs but is not trusted */
-static struct identity server_identity, client_identity;
-
-static void make_identities(void)
-{
-    identity_make(&authority, NULL,
-                  &(struct identity_options){.name = "authority", .is_authority = true});
-    identity_make(&stranger, NULL,
-                  &(struct identity_options){.name = "stranger", .is_authority = true});
-    identity_make(&server_identity, &authority,
-                  &(struct identity_options){
-                      .name = "server", .alternatives = "DNS:localhost,DNS:app1,IP:127.0.0.1"});
-    identity_make(&client_identity, &authority, &(struct identity_options){.name = "client"});
-}
-
-static void free_identities(void)
-{
-    identity_free(&authority);
-    identity_free(&stranger);
-    identity_free(&server_identity);
-    identity_free(&client_identity);
-}
-
-static struct torc_tls_options server_options(void)
-{
-    return (struct torc_tls_options){.certificate = server_identity.certificate_path,
-                                     .key = server_identity.key_path};
-}
-
-static struct torc_tls_options client_options(void)
-{
-    return (struct torc_tls_options){.authorities = authority.certificate_path};
-}
-
-static struct torc_tls_context *context(struct torc_tls_options options)
-{
-    struct torc_tls_context *tls;
-    CHECK_EQ(torc_tls_context_create(&tls, &options), 0);
-    return tls;
-}
-
-/* ------ Meetings */
-
-struct meeting;
-typedef int side_fn(struct torc_stream *stream, struct meeting *meeting);
-
-struct side {
-    int fd;
-    struct torc_tls_context *tls;
-    const char *name; /* of the server, for the client */
-    side_fn *then;    /* after the handshake */
-    int shaken, said; /* results of the two */
-    struct torc_tls_info info;
-    struct meeting *meeting;
-};
-
-struct meeting {
-    struct side server, client;
-};
-
-static int take_side(void *arg)
-{
-    struct side *side = arg;
-    struct torc_stream stream;
-    int err = torc_stream_adopt(&stream, side->fd);
-    if (err)
-        return err;
-    side->shaken = torc_tls_start(&stream, side->tls, side->name);
-    if (!torc_tls_info_get(&stream, &side->info) && !side->shaken && side->then)
-        side->said = side->then(&stream, side->meeting);
-    torc_stream_close(&stream);
-    return 0;
-}
-
-static void make_pair(int fds[2])
-{
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-}
-
-static void make_tcp_pair(int fds[2])
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof in;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(bind(listener, (struct sockaddr *)&in, size), 0);
-    CHECK_EQ(listen(listener, 1), 0);
-    CHECK_EQ(getsockname(listener, (struct sockaddr *)&in, &size), 0);
-    fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(connect(fds[1], (struct sockaddr *)&in, size), 0);
-    fds[0] = accept(listener, NULL, NULL);
-    CHECK(fds[0] >= 0);
-    close(listener);
-}
-
-/* Both sides, whose descriptors are theirs, until both have ended. */
-static void hold(struct meeting *meeting)
-{
-    struct torc_scope scope;
-    meeting->server.meeting = meeting->client.meeting = meeting;
-    if (!meeting->client.name)
-        meeting->client.name = "localhost";
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn(&scope, take_side, &meeting->server), 0);
-    CHECK_EQ(torc_spawn(&scope, take_side, &meeting->client), 0);
-    CHECK_EQ(torc_scope_join(&scope), 0);
-}
-
-static void meet(struct meeting *meeting)
-{
-    int fds[2];
-    make_pair(fds);
-    meeting->server.fd = fds[0];
-    meeting->client.fd = fds[1];
-    hold(meeting);
-}
-
-/* The same for options that live as long as the meeting. */
-static struct meeting meet_with(struct torc_tls_options server, struct torc_tls_options client,
-                                const char *name)
-{
-    struct meeting meeting = {.server.tls = context(server),
-                              .client = {.tls = context(client), .name = name}};
-    meet(&meeting);
-    torc_tls_context_destroy(meeting.server.tls);
-    torc_tls_context_destroy(meeting.client.tls);
-    return meeting;
-}
-
-static int nothing_is_left(void)
-{
-    struct torci_net *net;
-    int err = torci_net_get(&net);
-    if (err)
-        return err;
-    CHECK_EQ(net->free_count + net->held, net->count);
-    CHECK_EQ(net->io->traffic.live, 0);
-    return 0;
-}
-
-/* MAIN on a shard, between making and freeing the identities. */
-static void run_with_identities(torc_task_fn *main)
-{
-    make_identities();
-    CHECK_EQ(run_shard(NULL, main, NULL), 0);
-    free_identities();
-}
-
-#define TLS_TEST(name) \
-    static int name##_main(void *arg); \
-    TEST(tls, name) \
-    { \
-        run_with_identities(name##_main); \
-    } \
-    static int name##_main(void *arg __attribute__((unused)))
-
-/* ------ Wires */
-
-struct wire {
-    int ends[2];      /* its own */
-    int outer[2];     /* the server's and the client's, for the meeting */
-    size_t piece;     /* passed on at a time; 0: what comes */
-    long cut_after;   /* bytes both ways; negative: never */
-    bool reset;       /* ... by a reset, else by an end */
-    long change_from; /* which byte from the server is changed; negative: none */
-    long passed, from_server;
-    bool done[2];
-    pthread_t thread;
-};
-
-static bool pass_on(struct wire *wire, int from)
-{
-    unsigned char bytes[4096];
-    size_t most = wire->piece ? wire->piece : sizeof bytes;
-    if (wire->cut_after >= 0 && (long)most > wire->cut_after - wire->passed)
-        most = (size_t)(wire->cut_after - wire->passed);
-    if (!most)
-        return false;
-    ssize_t n = read(wire->ends[from], bytes, most);
-    if (n <= 0) {
-        wire->done[from] = true;
-        shutdown(wire->ends[!from], SHUT_WR);
-        return !wire->done[!from];
-    }
-    if (from == 0) {
-        long at = wire->change_from - wire->from_server;
-        if (wire->change_from >= 0 && at >= 0 && at < n)
-            bytes[at] ^= 1;
-        wire->from_server += n;
-    }
-    wire->passed += n;
-    for (ssize_t sent = 0; sent < n;) {
-        ssize_t more = send(wire->ends[!from], bytes + sent, (size_t)(n - sent), MSG_NOSIGNAL);
-        if (more <= 0)
-            break;
-        sent += more;
-    }
-    return true;
-}
-
-static void *pass(void *arg)
-{
-    struct wire *wire = arg;
-    bool going = true;
-    while (going) {
-        struct pollfd ready[2] = {{.fd = wire->done[0] ? -1 : wire->ends[0], .events = POLLIN},
-                                  {.fd = wire->done[1] ? -1 : wire->ends[1], .events = POLLIN}};
-        poll(ready, 2, -1);
-        for (int from = 0; from < 2 && going; from++)
-            if (ready[from].revents)
-                going = pass_on(wire, from);
-    }
-    for (int end = 0; end < 2; end++) {
-        const struct linger at_once = {.l_onoff = 1};
-        if (wire->reset)
-            setsockopt(wire->ends[end], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-        close(wire->ends[end]);
-    }
-    return NULL;
-}
-
-static void wire_start(struct wire *wire, bool tcp)
-{
-    for (int end = 0; end < 2; end++) {
-        int fds[2];
-        (tcp ? make_tcp_pair : make_pair)(fds);
-        wire->outer[end] = fds[0];
-        wire->ends[end] = fds[1];
-    }
-    CHECK_EQ(pthread_create(&wire->thread, NULL, pass, wire), 0);
-}
-
-static void meet_over(struct meeting *meeting, struct wire *wire, bool tcp)
-{
-    wire_start(wire, tcp);
-    meeting->server.fd = wire->outer[0];
-    meeting->client.fd = wire->outer[1];
-    hold(meeting);
-    CHECK_EQ(pthread_join(wire->thread, NULL), 0);
-}
-
-/* ------ What they say */
-
-static int say_hello(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    char word[8];
-    int err = torc_stream_print(stream, "hello");
-    if (err)
-        return err;
-    ssize_t n = torc_stream_read_exactly(stream, word, 5);
-    if (n < 0)
-        return (int)n;
-    return n == 5 && !memcmp(word, "HELLO", 5) ? 0 : -EBADMSG;
-}
-
-static int answer_hello(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    char word[8];
-    ssize_t n = torc_stream_read_exactly(stream, word, 5);
-    if (n < 0)
-        return (int)n;
-    if (n != 5 || memcmp(word, "hello", 5))
-        return -EBADMSG;
-    return torc_stream_print(stream, "HELLO");
-}
-
-/* Reads until the end, which it returns. */
-static int read_end(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    char bytes[256];
-    ssize_t n;
-    while ((n = torc_stream_read(stream, bytes, sizeof bytes)) > 0)
-        ;
-    return (int)n;
-}
-
-TLS_TEST(client_and_server_talk)
+TLS_TEST(tls, client_and_server_talk)
 {
     struct meeting m = {.server = {.tls = context(server_options()), .then = answer_hello},
                         .client = {.tls = context(client_options()), .then = say_hello}};
@@ -370,14 +77,14 @@ static void check_refused(const struct identity *shown, const char *name, const 
     CHECK_EQ(m.server.shaken, -EACCES);
 }
 
-TLS_TEST(client_refuses_another_name)
+TLS_TEST(tls, client_refuses_another_name)
 {
     check_refused(&server_identity, "app2", "hostname mismatch");
     check_refused(&server_identity, "127.0.0.2", "IP address mismatch");
     return nothing_is_left();
 }
 
-TLS_TEST(client_refuses_who_is_late_early_or_unknown)
+TLS_TEST(tls, client_refuses_who_is_late_early_or_unknown)
 {
     const long day = 24L * 60 * 60;
     struct identity old, young, alone, other;
@@ -404,7 +111,7 @@ TLS_TEST(client_refuses_who_is_late_early_or_unknown)
     return nothing_is_left();
 }
 
-TLS_TEST(client_takes_an_address_for_a_name)
+TLS_TEST(tls, client_takes_an_address_for_a_name)
 {
     struct meeting m = meet_with(server_options(), client_options(), "127.0.0.1");
     CHECK_EQ(m.client.shaken, 0);
@@ -412,7 +119,7 @@ TLS_TEST(client_takes_an_address_for_a_name)
     return nothing_is_left();
 }
 
-TLS_TEST(client_that_trusts_anyone_does)
+TLS_TEST(tls, client_that_trusts_anyone_does)
 {
     struct meeting m =
         meet_with(server_options(), (struct torc_tls_options){.trust_anyone = true}, "whoever");
@@ -441,7 +148,7 @@ static void check_client_certificate(const struct identity *shown, int result)
     torc_tls_context_destroy(m.client.tls);
 }
 
-TLS_TEST(server_verifies_clients)
+TLS_TEST(tls, server_verifies_clients)
 {
     struct identity other;
     identity_make(&other, &stranger, &(struct identity_options){.name = "other"});
@@ -454,7 +161,7 @@ TLS_TEST(server_verifies_clients)
 
 /* ------ Names and protocols */
 
-TLS_TEST(server_shows_the_certificate_for_the_name)
+TLS_TEST(tls, server_shows_the_certificate_for_the_name)
 {
     struct identity exact, wild;
     identity_make(&exact, &authority,
@@ -491,7 +198,7 @@ TLS_TEST(server_shows_the_certificate_for_the_name)
     return nothing_is_left();
 }
 
-TLS_TEST(name_may_have_two_kinds_of_keys)
+TLS_TEST(tls, name_may_have_two_kinds_of_keys)
 {
     struct identity rsa;
     identity_make(
@@ -510,7 +217,7 @@ TLS_TEST(name_may_have_two_kinds_of_keys)
     return nothing_is_left();
 }
 
-TLS_TEST(protocols_are_agreed_upon)
+TLS_TEST(tls, protocols_are_agreed_upon)
 {
     static const char *const ours[] = {"h2", "http/1.1", NULL};
     static const char *const theirs[] = {"spdy", "http/1.1", "h2", NULL};
@@ -554,7 +261,7 @@ static bool resumes(struct torc_tls_context *server, struct torc_tls_context *cl
     return m.client.info.resumed;
 }
 
-TLS_TEST(client_resumes_its_last_session_with_a_server)
+TLS_TEST(tls, client_resumes_its_last_session_with_a_server)
 {
     struct torc_tls_context *server = context(server_options()),
                             *client = context(client_options());
@@ -572,7 +279,7 @@ TLS_TEST(client_resumes_its_last_session_with_a_server)
 }
 
 /* As when the next connection comes to another shard. */
-TLS_TEST(session_is_good_for_a_context_of_the_same_options_and_no_other)
+TLS_TEST(tls, session_is_good_for_a_context_of_the_same_options_and_no_other)
 {
     static const char *const protocols[] = {"h2", NULL};
     struct torc_tls_options options = server_options();
@@ -590,7 +297,7 @@ TLS_TEST(session_is_good_for_a_context_of_the_same_options_and_no_other)
     return nothing_is_left();
 }
 
-TLS_TEST(no_tickets_no_resumption)
+TLS_TEST(tls, no_tickets_no_resumption)
 {
     struct torc_tls_options options = server_options();
     options.no_tickets = true;
@@ -603,7 +310,7 @@ TLS_TEST(no_tickets_no_resumption)
 }
 
 /* The 65th server takes the place of the first. */
-TLS_TEST(sessions_are_kept_of_so_many_servers_only)
+TLS_TEST(tls, sessions_are_kept_of_so_many_servers_only)
 {
     enum { NAMES = 64 };
     char name[32];
@@ -619,389 +326,6 @@ TLS_TEST(sessions_are_kept_of_so_many_servers_only)
     CHECK(!resumes(server, client, "app-1"));
     torc_tls_context_destroy(server);
     torc_tls_context_destroy(client);
-    return nothing_is_left();
-}
-
-/* ------ Much data */
-
-enum { MUCH = 1 << 20 };
-
-static unsigned char at_offset(size_t offset, bool from_server)
-{
-    return (unsigned char)(offset * 31 + offset / 251 + from_server);
-}
-
-/* Sizes that are never a record's, a chunk's, or a page's. */
-static size_t odd_size(size_t offset)
-{
-    static const size_t sizes[] = {1, 7, 1021, 4099, 16385, 65537, 131071, 3};
-    return sizes[(offset * 2654435761u >> 13) % TORC_ARRAY_LENGTH(sizes)];
-}
-
-struct much {
-    struct torc_stream *stream;
-    bool from_server;
-    unsigned char *bytes;
-};
-
-static int write_much(void *arg)
-{
-    struct much *much = arg;
-    for (size_t i = 0; i < MUCH; i++)
-        much->bytes[i] = at_offset(i, much->from_server);
-    for (size_t done = 0; done < MUCH;) {
-        size_t part = odd_size(done);
-        if (part > MUCH - done)
-            part = MUCH - done;
-        ssize_t n;
-        if (done % 3) {
-            n = torc_stream_write_all(much->stream, much->bytes + done, part);
-        } else {
-            struct iovec pieces[3] = {{much->bytes + done, part / 3},
-                                      {much->bytes + done + part / 3, 0},
-                                      {much->bytes + done + part / 3, part - part / 3}};
-            n = torc_stream_writev_all(much->stream, pieces, 3);
-        }
-        if (n < 0)
-            return (int)n;
-        done += part;
-    }
-    return torc_stream_end(much->stream);
-}
-
-static int read_much(struct torc_stream *stream, bool from_server)
-{
-    unsigned char *bytes = malloc(131072);
-    size_t done = 0;
-    ssize_t n;
-    while ((n = torc_stream_read(stream, bytes, odd_size(done / 7))) > 0) {
-        for (size_t i = 0; i < (size_t)n; i++)
-            CHECK_EQ(bytes[i], at_offset(done + i, from_server));
-        done += (size_t)n;
-    }
-    free(bytes);
-    if (!n && done != MUCH)
-        return -EBADMSG;
-    return (int)n;
-}
-
-static int exchange(struct torc_stream *stream, bool is_server)
-{
-    struct much much = {stream, is_server, malloc(MUCH)};
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn(&scope, write_much, &much), 0);
-    int err = read_much(stream, !is_server);
-    int failed = torc_scope_join(&scope);
-    free(much.bytes);
-    return err ? err : failed;
-}
-
-static int exchange_as_server(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    return exchange(stream, true);
-}
-
-static int exchange_as_client(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    return exchange(stream, false);
-}
-
-static void check_exchange(struct wire *wire)
-{
-    struct meeting m = {.server = {.tls = context(server_options()), .then = exchange_as_server},
-                        .client = {.tls = context(client_options()), .then = exchange_as_client}};
-    if (wire)
-        meet_over(&m, wire, true);
-    else
-        meet(&m);
-    CHECK_EQ(m.server.shaken, 0);
-    CHECK_EQ(m.client.shaken, 0);
-    CHECK_EQ(m.server.said, 0);
-    CHECK_EQ(m.client.said, 0);
-    torc_tls_context_destroy(m.server.tls);
-    torc_tls_context_destroy(m.client.tls);
-}
-
-TLS_TEST(a_mebibyte_both_ways_at_once)
-{
-    check_exchange(NULL);
-    check_exchange(&(struct wire){.cut_after = -1, .change_from = -1, .piece = 1021});
-    return nothing_is_left();
-}
-
-TLS_TEST(peers_that_send_byte_by_byte_are_understood)
-{
-    struct wire wire = {.cut_after = -1, .change_from = -1, .piece = 1};
-    struct meeting m = {.server = {.tls = context(server_options()), .then = answer_hello},
-                        .client = {.tls = context(client_options()), .then = say_hello}};
-    meet_over(&m, &wire, false);
-    CHECK_EQ(m.server.shaken, 0);
-    CHECK_EQ(m.client.shaken, 0);
-    CHECK_EQ(m.server.said, 0);
-    CHECK_EQ(m.client.said, 0);
-    torc_tls_context_destroy(m.server.tls);
-    torc_tls_context_destroy(m.client.tls);
-    return nothing_is_left();
-}
-
-static int read_pieces(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    const void *data;
-    char line[16];
-    CHECK_EQ(torc_stream_peek_until(stream, "\n", 0, &data), 6);
-    CHECK(!memcmp(data, "first\n", 6));
-    torc_stream_consume(stream, 6);
-    CHECK_EQ(torc_stream_read_line(stream, line, sizeof line), 6);
-    CHECK_STR(line, "second");
-    CHECK(torc_stream_peek_at_least(stream, 40000, &data) >= 40000);
-    CHECK_EQ(((const char *)data)[39999], 'z');
-    torc_stream_consume(stream, 40000);
-    CHECK_EQ(torc_stream_peek(stream, &data), 0);
-    CHECK_EQ(torc_stream_available(stream), 0);
-    return 0;
-}
-
-static int write_pieces(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    static char many[40000];
-    memset(many, 'z', sizeof many);
-    CHECK_EQ(torc_stream_print(stream, "first\nsec"), 0);
-    CHECK_EQ(torc_stream_flush(stream), 0);
-    CHECK_EQ(torc_stream_print(stream, "ond\r\n"), 0);
-    CHECK_EQ(torc_stream_write_all(stream, many, sizeof many), sizeof many);
-    return 0;
-}
-
-TLS_TEST(lines_and_pieces_cross_records)
-{
-    struct meeting m = {.server = {.tls = context(server_options()), .then = write_pieces},
-                        .client = {.tls = context(client_options()), .then = read_pieces}};
-    meet(&m);
-    CHECK_EQ(m.server.said, 0);
-    CHECK_EQ(m.client.said, 0);
-    torc_tls_context_destroy(m.server.tls);
-    torc_tls_context_destroy(m.client.tls);
-    return nothing_is_left();
-}
-
-/* ------ Ends */
-
-static int ask_and_end(struct torc_stream *stream, struct meeting *meeting)
-{
-    CHECK_EQ(torc_stream_print(stream, "question"), 0);
-    CHECK_EQ(torc_stream_end(stream), 0);
-    CHECK_EQ(torc_stream_end(stream), 0);
-    CHECK_EQ(torc_stream_write_all(stream, "x", 1), -EPIPE);
-    CHECK_EQ(torc_stream_try_write(stream, "x", 1), -EPIPE);
-    char answer[6];
-    CHECK_EQ(torc_stream_read_exactly(stream, answer, 6), 6);
-    return read_end(stream, meeting);
-}
-
-static int answer_after_the_end(struct torc_stream *stream, struct meeting *meeting)
-{
-    char question[8], more;
-    CHECK_EQ(torc_stream_read_exactly(stream, question, 8), 8);
-    CHECK_EQ(read_end(stream, meeting), 0);
-    CHECK_EQ(torc_stream_read(stream, &more, 1), 0);
-    return torc_stream_print(stream, "answer");
-}
-
-TLS_TEST(half_close_leaves_the_other_direction_open)
-{
-    struct meeting m = {.server = {.tls = context(server_options()), .then = answer_after_the_end},
-                        .client = {.tls = context(client_options()), .then = ask_and_end}};
-    meet(&m);
-    CHECK_EQ(m.server.said, 0);
-    CHECK_EQ(m.client.said, 0);
-    torc_tls_context_destroy(m.server.tls);
-    torc_tls_context_destroy(m.client.tls);
-    return nothing_is_left();
-}
-
-/* A TCP end can be anybody's; only close_notify is the peer's. */
-static int shut_the_socket(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    CHECK_EQ(torc_stream_flush(stream), 0);
-    CHECK_EQ(shutdown(stream->fd, SHUT_WR), 0);
-    char more;
-    ssize_t n;
-    while ((n = torc_stream_read(stream, &more, 1)) > 0)
-        ;
-    return 0;
-}
-
-static int expect_cut(struct torc_stream *stream, struct meeting *meeting)
-{
-    char more;
-    CHECK_EQ(read_end(stream, meeting), -EPIPE);
-    CHECK_EQ(torc_stream_read(stream, &more, 1), -EPIPE); /* and it stays so */
-    return 0;
-}
-
-TLS_TEST(an_end_that_the_peer_has_not_announced_is_an_error)
-{
-    struct meeting m = {.server = {.tls = context(server_options()), .then = shut_the_socket},
-                        .client = {.tls = context(client_options()), .then = expect_cut}};
-    meet(&m);
-    CHECK_EQ(m.server.shaken, 0);
-    CHECK_EQ(m.client.shaken, 0);
-    torc_tls_context_destroy(m.server.tls);
-    torc_tls_context_destroy(m.client.tls);
-    return nothing_is_left();
-}
-
-static bool is_loss(int result)
-{
-    return result == -EPIPE || result == -ECONNRESET;
-}
-
-/* At each byte of the handshake, and of what is said after it: both sides end, with an error that says so. */
-static void check_cuts(bool reset)
-{
-    struct torc_tls_context *server = context(server_options()),
-                            *client = context(client_options());
-    bool whole = false;
-    for (long cut = 0; !whole; cut += 53) {
-        struct wire wire = {.cut_after = cut, .change_from = -1, .reset = reset};
-        struct meeting m = {.server = {.tls = server, .then = answer_hello},
-                            .client = {.tls = client, .then = say_hello}};
-        meet_over(&m, &wire, true);
-        int served = m.server.shaken ? m.server.shaken : m.server.said;
-        int called = m.client.shaken ? m.client.shaken : m.client.said;
-        if (served && !is_loss(served))
-            CHECK_EQ(served, -EPIPE);
-        if (called && !is_loss(called))
-            CHECK_EQ(called, -EPIPE);
-        if (wire.done[0] && wire.done[1])
-            whole = true;
-        CHECK(cut < 20000);
-    }
-    torc_tls_context_destroy(server);
-    torc_tls_context_destroy(client);
-}
-
-TLS_TEST(reset_at_any_byte)
-{
-    check_cuts(true);
-    return nothing_is_left();
-}
-
-TLS_TEST(cut_at_any_byte)
-{
-    check_cuts(false);
-    return nothing_is_left();
-}
-
-static int send_until_it_fails(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    static const char zeros[100000];
-    ssize_t n;
-    while ((n = torc_stream_write_all(stream, zeros, sizeof zeros)) > 0)
-        ;
-    CHECK_EQ(torc_stream_write_all(stream, zeros, 1), n);
-    return (int)n;
-}
-
-static int abort_at_once(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    char some[1000];
-    CHECK_EQ(torc_stream_read_exactly(stream, some, sizeof some), sizeof some);
-    torc_stream_abort(stream);
-    return 0;
-}
-
-TLS_TEST(writer_hears_of_a_reset)
-{
-    struct meeting m = {.server = {.tls = context(server_options()), .then = send_until_it_fails},
-                        .client = {.tls = context(client_options()), .then = abort_at_once}};
-    int fds[2];
-    make_tcp_pair(fds);
-    m.server.fd = fds[0];
-    m.client.fd = fds[1];
-    hold(&m);
-    CHECK(is_loss(m.server.said));
-    torc_tls_context_destroy(m.server.tls);
-    torc_tls_context_destroy(m.client.tls);
-    return nothing_is_left();
-}
-
-/* ------ Lies */
-
-static int count_much(struct torc_stream *stream, struct meeting *meeting)
-{
-    int result = read_end(stream, meeting), again = read_end(stream, meeting);
-    CHECK_EQ(again, result);
-    return result;
-}
-
-static int write_some(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    static const char zeros[5000];
-    ssize_t n = torc_stream_write_all(stream, zeros, sizeof zeros);
-    return n < 0 ? (int)n : 0;
-}
-
-/* One bit, anywhere: in the handshake, in a ticket, in data, in the end. */
-TLS_TEST(no_changed_byte_passes)
-{
-    struct torc_tls_options options = client_options();
-    struct torc_tls_context *server = context(server_options());
-    bool whole = false;
-    for (long at = 5; !whole; at += 211) {
-        struct torc_tls_context *client = context(options);
-        struct wire wire = {.cut_after = -1, .change_from = at};
-        struct meeting m = {.server = {.tls = server, .then = write_some},
-                            .client = {.tls = client, .then = count_much}};
-        meet_over(&m, &wire, false);
-        whole = wire.from_server <= at;
-        int called = m.client.shaken ? m.client.shaken : m.client.said;
-        if (whole)
-            CHECK_EQ(called, 0);
-        else
-            CHECK(called == -EPROTO || called == -EACCES || called == -EPIPE);
-        torc_tls_context_destroy(client);
-        CHECK(at < 30000);
-    }
-    torc_tls_context_destroy(server);
-    return nothing_is_left();
-}
-
-/* What a side says to a peer that only sends TEXT and ends; descriptors: ours, theirs. */
-static int answer_to(const char *text, size_t size, bool as_server)
-{
-    int fds[2];
-    make_pair(fds);
-    struct side side = {.fd = fds[0],
-                        .tls = context(as_server ? server_options() : client_options()),
-                        .name = as_server ? NULL : "localhost"};
-    CHECK_EQ(write(fds[1], text, size), size);
-    CHECK_EQ(shutdown(fds[1], SHUT_WR), 0);
-    CHECK_EQ(take_side(&side), 0);
-    close(fds[1]);
-    torc_tls_context_destroy(side.tls);
-    return side.shaken;
-}
-
-TLS_TEST(peer_that_speaks_no_tls_is_found_out)
-{
-    static const char request[] = "GET / HTTP/1.0\r\n\r\n", greeting[] = "220 mail ESMTP\r\n";
-    CHECK_EQ(answer_to(request, sizeof request - 1, true), -EPROTO);
-    CHECK_EQ(answer_to(greeting, sizeof greeting - 1, true), -EPROTO);
-    CHECK_EQ(answer_to(greeting, sizeof greeting - 1, false), -EPROTO);
-    CHECK_EQ(answer_to("", 0, true), -EPIPE);
-    CHECK_EQ(answer_to("", 0, false), -EPIPE);
-    CHECK_EQ(answer_to("\x16\x03\x01", 3, true), -EPIPE);
-    CHECK_EQ(answer_to("\x16\x03\x01\xff\xff rubbish", 12, true), -EPROTO);
     return nothing_is_left();
 }
 
@@ -1062,7 +386,7 @@ static void meet_foreigner(struct foreigner *foreigner, struct side *side)
     CHECK_EQ(pthread_join(foreigner->thread, NULL), 0);
 }
 
-TLS_TEST(tls_1_2_is_spoken_and_resumed_unless_forbidden)
+TLS_TEST(tls, tls_1_2_is_spoken_and_resumed_unless_forbidden)
 {
     struct foreigner foreigner = {.version = TLS1_2_VERSION};
     struct side side = {.tls = context(server_options()), .then = answer_hello};
@@ -1086,7 +410,7 @@ TLS_TEST(tls_1_2_is_spoken_and_resumed_unless_forbidden)
     return nothing_is_left();
 }
 
-TLS_TEST(keys_are_renewed_and_nothing_is_renegotiated)
+TLS_TEST(tls, keys_are_renewed_and_nothing_is_renegotiated)
 {
     struct foreigner modern = {.version = TLS1_3_VERSION, .updates_keys = true};
     struct foreigner old = {.version = TLS1_2_VERSION, .renegotiates = true};
@@ -1100,158 +424,6 @@ TLS_TEST(keys_are_renewed_and_nothing_is_renegotiated)
     torc_tls_context_destroy(side.tls);
     SSL_SESSION_free(modern.session);
     SSL_SESSION_free(old.session);
-    return nothing_is_left();
-}
-
-/* ------ Changing over */
-
-static int change_over(void *arg)
-{
-    struct side *side = arg;
-    struct torc_stream stream;
-    char line[64];
-    CHECK_EQ(torc_stream_adopt(&stream, side->fd), 0);
-    if (side->name) {
-        CHECK_EQ(torc_stream_print(&stream, "STARTTLS\n"), 0);
-    } else {
-        /* As much as to find the first byte of the handshake read ahead. */
-        const void *data;
-        CHECK_EQ(torc_stream_peek_until(&stream, "\n", 0, &data), 9);
-        CHECK(torc_stream_peek_at_least(&stream, 10, &data) >= 10);
-        CHECK_EQ(torc_stream_read_line(&stream, line, sizeof line), 8);
-    }
-    struct torc_tls_info info;
-    CHECK_EQ(torc_tls_info_get(&stream, &info), -EOPNOTSUPP);
-    side->shaken = torc_tls_start(&stream, side->tls, side->name);
-    CHECK_EQ(torc_tls_start(&stream, side->tls, side->name), -EINVAL);
-    CHECK_EQ(torc_stream_release(&stream), -EINVAL);
-    if (!side->shaken)
-        side->said = side->then(&stream, NULL);
-    torc_stream_close(&stream);
-    return 0;
-}
-
-TLS_TEST(plain_stream_can_change_over)
-{
-    int fds[2];
-    make_pair(fds);
-    struct side server = {.fd = fds[0], .tls = context(server_options()), .then = answer_hello};
-    struct side client = {
-        .fd = fds[1], .tls = context(client_options()), .name = "localhost", .then = say_hello};
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn(&scope, change_over, &server), 0);
-    CHECK_EQ(torc_spawn(&scope, change_over, &client), 0);
-    CHECK_EQ(torc_scope_join(&scope), 0);
-    CHECK_EQ(server.shaken, 0);
-    CHECK_EQ(client.said, 0);
-    CHECK_EQ(server.said, 0);
-    torc_tls_context_destroy(server.tls);
-    torc_tls_context_destroy(client.tls);
-    return nothing_is_left();
-}
-
-/* ------ Interruptions */
-
-static int shake_with_nobody(struct torc_tls_context *tls, const char *name)
-{
-    int fds[2];
-    make_pair(fds);
-    struct side side = {.fd = fds[0], .tls = tls, .name = name};
-    CHECK_EQ(take_side(&side), 0);
-    close(fds[1]);
-    return side.shaken;
-}
-
-static int shake_as_both(void *arg)
-{
-    (void)arg;
-    struct torc_tls_context *server = context(server_options()),
-                            *client = context(client_options());
-    CHECK_EQ(shake_with_nobody(server, NULL), -ECANCELED);
-    CHECK_EQ(shake_with_nobody(client, "localhost"), -ECANCELED);
-    torc_tls_context_destroy(server);
-    torc_tls_context_destroy(client);
-    return 0;
-}
-
-TLS_TEST(handshake_that_nobody_answers_ends_by_deadline_or_cancel)
-{
-    struct torc_tls_options server = server_options(), client = client_options();
-    struct torc_deadline limit;
-    struct torc_tls_context *tls = context(server);
-    torc_deadline_enter(&limit, 10 * TORC_MS);
-    CHECK_EQ(shake_with_nobody(tls, NULL), -ETIMEDOUT);
-    CHECK(torc_deadline_leave(&limit));
-    torc_tls_context_destroy(tls);
-    server.handshake_ns = client.handshake_ns = 5 * TORC_MS;
-    tls = context(server);
-    CHECK_EQ(shake_with_nobody(tls, NULL), -ETIMEDOUT);
-    torc_tls_context_destroy(tls);
-    tls = context(client);
-    CHECK_EQ(shake_with_nobody(tls, "localhost"), -ETIMEDOUT);
-    torc_tls_context_destroy(tls);
-    struct torc_scope scope;
-    torc_scope_init(&scope);
-    CHECK_EQ(torc_spawn(&scope, shake_as_both, NULL), 0);
-    torc_yield();
-    torc_scope_cancel(&scope);
-    CHECK_EQ(torc_scope_join(&scope), 0);
-    return nothing_is_left();
-}
-
-static bool go_on; /* what was written in time has been counted: the reader may begin */
-
-/* The peer reads nothing: memory stays bounded, and an interrupted writer leaves whole records behind. */
-static int write_in_vain(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    static const char zeros[100000];
-    struct torci_net *net = stream->net;
-    struct torc_deadline limit;
-    uint32_t before = net->free_count;
-    ssize_t n;
-    torc_deadline_enter(&limit, 20 * TORC_MS);
-    while ((n = torc_stream_write_all(stream, zeros, sizeof zeros)) > 0)
-        ;
-    (void)torc_deadline_leave(&limit);
-    CHECK_EQ(n, -ETIMEDOUT);
-    CHECK(before - net->free_count < 16);
-    CHECK_EQ(torc_stream_try_write(stream, zeros, sizeof zeros), -EAGAIN);
-    go_on = true;
-    while ((n = torc_stream_try_write(stream, "end", 3)) == -EAGAIN)
-        torc_yield();
-    CHECK_EQ(n, 3);
-    return torc_stream_end(stream);
-}
-
-static int read_late(struct torc_stream *stream, struct meeting *meeting)
-{
-    (void)meeting;
-    char last[3] = "", bytes[1000];
-    ssize_t n;
-    while (!go_on)
-        CHECK_EQ(torc_sleep(TORC_MS), 0);
-    while ((n = torc_stream_read(stream, bytes, sizeof bytes)) > 0)
-        for (ssize_t i = 0; i < n; i++) {
-            memmove(last, last + 1, 2);
-            last[2] = bytes[i];
-        }
-    CHECK_EQ(n, 0);
-    CHECK(!memcmp(last, "end", 3));
-    return 0;
-}
-
-TLS_TEST(interrupted_writer_leaves_the_stream_whole)
-{
-    struct meeting m = {.server = {.tls = context(server_options()), .then = write_in_vain},
-                        .client = {.tls = context(client_options()), .then = read_late}};
-    go_on = false;
-    meet(&m);
-    CHECK_EQ(m.server.said, 0);
-    CHECK_EQ(m.client.said, 0);
-    torc_tls_context_destroy(m.server.tls);
-    torc_tls_context_destroy(m.client.tls);
     return nothing_is_left();
 }
 
