@@ -175,10 +175,10 @@ static int fail(struct tls *tls)
         error = -EACCES;
         tls->trouble = X509_verify_cert_error_string(distrust);
     }
-    if (error == -EPIPE && stream->out_error)
+    if (error == -EPIPE && stream->ended && !has_input(tls))
+        error = stream->in_error ? stream->in_error : -EPIPE;
+    else if (error == -EPIPE && stream->out_error)
         error = stream->out_error;
-    else if (error == -EPIPE && stream->ended && stream->in_error)
-        error = stream->in_error;
     tls->error = error;
     return error;
 }
