@@ -258,7 +258,7 @@ struct torci_filter {
     /* Whether a handler has a reason to be called: more than 0: kept input, or an end or an error that reading gives;
      * -EAGAIN: more has to come first; else the connection is over. Never waits. */
     int (*ready)(struct torc_stream *stream);
-    int (*end)(struct torc_stream *stream);
+    int (*end)(struct torc_stream *stream); /* may be NULL */
     void (*close)(struct torc_stream *stream);
 };
 

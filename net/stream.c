@@ -217,7 +217,7 @@ int torc_stream_end(struct torc_stream *stream)
 {
     if (stream->out_ended)
         return 0;
-    int err = stream->filter ? stream->filter->end(stream) : 0;
+    int err = stream->filter && stream->filter->end ? stream->filter->end(stream) : 0;
     if (!err)
         err = torci_send_flush(stream);
     if (!err)
