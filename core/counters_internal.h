@@ -80,14 +80,19 @@
     COUNTER(net_lookups, "", "names that the resolver was asked for") \
     COUNTER(net_refused, "", "connections that were closed unserved: a limit, or no memory") \
     COUNTER(net_accept_waits, "", "times a listener waited for a descriptor") \
-    COUNTER(net_failures, "", "connections whose function failed otherwise than by losing its peer") \
+    COUNTER(net_failures, "", \
+            "connections whose function failed otherwise than by losing its peer") \
     COUNTER(net_receives, "", "chunks of input") \
     COUNTER(net_received_bytes, "bytes", "received by streams") \
     COUNTER(net_starved, "", "receives that found no chunk") \
     COUNTER(net_sends, "", "calls that sent") \
     COUNTER(net_sends_queued, "", "sends by entries of the queue") \
     COUNTER(net_sent_bytes, "bytes", "sent by streams") \
-    COUNTER(net_blocked, "", "times a stream's peer took no more")
+    COUNTER(net_blocked, "", "times a stream's peer took no more") \
+    COUNTER(net_datagrams_received, "", "datagrams received; what was coalesced is one") \
+    COUNTER(net_datagram_received_bytes, "bytes", "received in those") \
+    COUNTER(net_datagrams_sent, "", "datagrams sent; what is cut up by the kernel is one") \
+    COUNTER(net_datagram_sent_bytes, "bytes", "sent in those")
 /* clang-format on */
 
 /* Log-linear: up to 64 ns in steps of 8, then four buckets an octave, up to 34 s. */
