@@ -81,7 +81,7 @@ refuses more_backends_than_there_is_room_for '--to: more than 64 addresses' $on 
 
 prints help_has_examples 'torc proxy --listen tcp://:8080 --to tcp://app1:80,tcp://app2:80' --help
 prints help_comes_before_mistakes 'usage: torc proxy' --nonsense --help
-prints check_starts_nothing '' $on $to --check
+prints check_starts_nothing 'the arguments are fine: 1 to listen on, 1 backend' $on $to --check
 
 if command -v python3 >/dev/null; then
     timeout -k 5 "${TORC_TEST_SECONDS:-600}" python3 "$here/proxy_checks.py" "$torc" "$dir" || failed=1
