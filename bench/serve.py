@@ -40,6 +40,16 @@ def cpu_now(pid):
     return time.clock_gettime_ns(~pid << 3 | 2)  # what clock_getcpuclockid(3) computes
 
 
+def allow_descriptors():
+    """Raises the limit for this process and those that it starts, as far as it may. Returns it."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # beyond the hard limit: only who may
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit, DESCRIPTORS), max(limit, DESCRIPTORS)))
+        return max(limit, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    return limit
+
+
 def fresh_port():
     for _ in PORTS:
         port = next(_ports)
@@ -65,16 +75,9 @@ class Running:
     def __init__(self, argv, cpu):
         self.out, self.err = tempfile.TemporaryFile('w+'), tempfile.TemporaryFile('w+')
 
-        def prepare():
-            os.sched_setaffinity(0, {cpu})
-            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-            with contextlib.suppress(ValueError, OSError):  # more than the hard limit: which root may
-                hard = max(hard, DESCRIPTORS)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
         try:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err,
-                                            preexec_fn=prepare)
+                                            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
         except OSError as e:
             raise ValueError(str(e)) from e
 

@@ -85,6 +85,7 @@
     COUNTER(net_receives, "", "chunks of input") \
     COUNTER(net_received_bytes, "bytes", "received by streams") \
     COUNTER(net_starved, "", "receives that found no chunk") \
+    COUNTER(net_pressed, "", "times most chunks were with streams that do not read") \
     COUNTER(net_sends, "", "calls that sent") \
     COUNTER(net_sends_queued, "", "sends by entries of the queue") \
     COUNTER(net_sent_bytes, "bytes", "sent by streams") \

@@ -50,7 +50,11 @@ struct torc_stream {
     uint16_t epoch; /* in which it was active last */
     uint16_t out;   /* chunk of output */
     uint8_t out_state;
-    bool armed, cancelling; /* of the receive */
+    bool armed;        /* the receive */
+    bool renew;        /* it is to begin anew */
+    bool stopping;     /* no other one may begin */
+    uint16_t in_fetch; /* a chunk that is being filled, where only readiness is told */
+    bool out_ended;    /* by torc_stream_end */
     bool direct;
     bool ended; /* no more input will come */
     bool draining;
@@ -60,8 +64,9 @@ struct torc_stream {
     int in_error, out_error;     /* what the socket said, once there is no more */
     uint32_t sq_index, sq_bytes; /* of a queued send */
     struct torc_op receive, transmit;
-    struct torci_link link; /* dirty, queued, starved: one list at a time for output */
-    struct torci_link in_link, owner_link; /* starved receives */
+    struct torci_link link;       /* dirty, queued, starved: one list at a time for output */
+    struct torci_link in_link;    /* starved, crowded */
+    struct torci_link owner_link; /* the server's */
     struct torci_wait *reader, *writer;
     /* Tells of input (or its end) and of room for output; NULL: a task waits. */
     void (*on_event)(struct torc_stream *stream, unsigned events);
