@@ -130,7 +130,7 @@ $B/tests/deny_uring: $B/tests/deny_uring.o
 	$(LINK) $(PIE) $<
 
 # Tests of the programs' own parts see all of the program but its main.
-$(filter $B/tests/test_bench_% $B/tests/test_info_%,$(TESTS)): $B/tests/%: $B/tests/%.o $(RUNNER) \
+$(filter $B/tests/test_bench_% $B/tests/test_info_% $B/tests/test_proxy_%,$(TESTS)): $B/tests/%: $B/tests/%.o $(RUNNER) \
                        $(filter-out $B/apps/torc/main.o,$(APP_OBJ)) $B/libtorc.a
 	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS) $(APP_LIBS)
 

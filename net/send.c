@@ -73,6 +73,7 @@ void torci_send_fail(struct torc_stream *stream, int error)
         stream->renew = true;
         torci_receive_crowd(stream);
     }
+    stream->wants_room |= stream->relay != NULL; /* it may wait for nothing else */
     torci_stream_tell(stream, TORCI_EVENT_ROOM);
 }
 
