@@ -4,8 +4,13 @@
 
     bench/compare.py                            everything that `make bench` shows
     bench/compare.py --only yield,nop           some of it, by the names below
+    bench/compare.py --only echo.100,growth     works over the network have several shapes, each with a name
+    bench/compare.py --plot echo.svg            CPU per message over connections, drawn from the rows of `growth`
     bench/compare.py 'a=CMD ...' 'b=CMD ...'    any commands that print one JSON object a line, or fio's JSON;
                                                 the first is what the others are compared with
+    bench/compare.py --load '--connections 9' 'a=CMD {port}' 'b=CMD {port}'
+                                                any servers on 127.0.0.1, asked by the load generator (its options are
+                                                in bench/net/load.c); with --backend also proxies: 'CMD {port} {backend}'
 
 TORC_BENCH_DEV names the device or file for `read`, `read1` and `shards` (else /dev/zram0 when it is free and we are
 root, else a scratch file in the build folder), TORC_BENCH_DISK the one for `disk` (else the scratch file). They are
@@ -26,7 +31,10 @@ import sys
 sys.dont_write_bytecode = True  # no caches beside the sources
 
 import plan
-from plan import Row
+import plan_net
+import plot
+from bars import Row
+from serve import Served, Server
 from rounds import FIGURES, Contender, Group, LeftOut, progress, run_group
 
 IDENTITY = ('bench', 'tasks', 'in_flight', 'depth', 'ms', 'mode')
@@ -55,11 +63,12 @@ class View:
     def median(self, name):
         return statistics.median(self.values[name])
 
-    def ratio(self, name):
-        """How many times as good the first contender's best is; None where that has no meaning."""
-        if self.first not in self.values or name not in self.values:
+    def ratio(self, name, who=''):
+        """How many times as good WHO's best is, or the first contender's; None where that has no meaning."""
+        who = who or self.first
+        if who not in self.values or name not in self.values:
             return None
-        mine, other = self.best(self.first), self.best(name)
+        mine, other = self.best(who), self.best(name)
         if min(mine, other) <= 0:
             return None
         return mine / other if self.more_is_better else other / mine
@@ -69,20 +78,21 @@ class View:
         out = []
         for bar in self.row.bars:
             known = [name for name in bar.against if name in self.values]
-            reached, place = None, self.first
+            who = bar.who or self.first
+            reached, place = None, who
             if bar.figure:  # a lower limit of another figure: its worst round counts
-                values = self._values(self.first, bar.figure)
+                values = self._values(who, bar.figure)
                 reached = min(values) >= bar.limit if values else None
             elif not bar.against:
-                reached = self.best(self.first) <= bar.limit if self.first in self.values else None
+                reached = self.best(who) <= bar.limit if who in self.values else None
             elif known:
                 strongest = (max if self.more_is_better else min)(known, key=self.best)
-                place = strongest if len(bar.against) == 1 else self.first
-                if self.first in self.values:
+                place = who if bar.who or len(bar.against) > 1 else strongest
+                if who in self.values:
                     # No ratio: a figure of zero or below. For lateness that is as good as any.
-                    ratio = self.ratio(strongest)
-                    reached = ratio >= bar.limit if ratio is not None else self.best(self.first) <= self.best(strongest)
-            elif len(bar.against) == 1:
+                    ratio = self.ratio(strongest, who)
+                    reached = ratio >= bar.limit if ratio is not None else self.best(who) <= self.best(strongest)
+            elif len(bar.against) == 1 and not bar.who:
                 place = bar.against[0]
             out.append((place, bar.text, reached))
         return out
@@ -132,6 +142,8 @@ def print_table(views, first):
 
 
 def command_text(group, contender, cpu):
+    if group.once:
+        return group.once.text(contender, cpu)
     return (f'taskset -c {cpu} ' if group.pinned else '') + shlex.join(contender.argv)
 
 
@@ -176,25 +188,44 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('commands', nargs='*', metavar='name=command')
     p.add_argument('--build', default='build', help='folder with torc, torc-micro and peers/ (%(default)s)')
-    p.add_argument('--only', type=lambda text: text.split(','), default=plan.GROUPS,
-                   help=f'groups of the built-in plan, separated by commas: {", ".join(plan.GROUPS)}')
+    p.add_argument('--only', type=lambda text: text.split(','),
+                   help=f'groups of the built-in plan, separated by commas: {", ".join(plan.GROUPS)}; '
+                        f'and the shapes of some: {", ".join(n for n in plan_net.NAMES if "." in n)}')
     p.add_argument('--rounds', type=int, help='instead of each group\'s own number')
     p.add_argument('--quick', action='store_true', help='two rounds of everything: a look, not a measurement')
     p.add_argument('--cpu', type=int, help='the CPU to measure on (the last one allowed)')
     p.add_argument('--io-seconds', type=float, default=0, help='with name=command: watch CPU in runs of this length')
     p.add_argument('--json', metavar='FILE', help='write every sample')
     p.add_argument('--markdown', metavar='FILE', help='write the table with the commands')
+    p.add_argument('--plot', metavar='FILE', help='draw the rows of `growth` as SVG; alone it measures nothing else')
+    p.add_argument('--load', metavar='OPTIONS', help='with name=command: the commands are servers, and this is the load')
+    p.add_argument('--backend', metavar='COMMAND', help='with --load: the server behind proxies')
     p.add_argument('--strict', action='store_true')
     a = p.parse_args()
     a.rounds = a.rounds or (2 if a.quick else None)
     if a.rounds is not None and a.rounds < 1:
         p.error('--rounds must be at least 1')
-    for name in set(a.only) - set(plan.GROUPS):
+    a.only = a.only or (['growth'] if a.plot else plan.GROUPS)
+    for name in set(a.only) - {*plan.GROUPS, *plan_net.NAMES}:
         p.error(f'no group is called {name!r}')
+    if a.plot and (a.commands or 'growth' not in a.only):
+        p.error('--plot draws the rows of `growth`, which are not measured')
+    if bool(a.load) < bool(a.backend) or bool(a.commands) < bool(a.load):
+        p.error('--load is for name=command, --backend for --load')
     for command in a.commands:
         if '=' not in command.split(' ')[0]:
             p.error(f'{command!r} is not name=command')
     return a
+
+
+def commands_group(a):
+    """What the user named."""
+    lines = [c.split('=', 1) for c in a.commands]
+    if not a.load:
+        return Group('commands', [Contender(n, shlex.split(line)) for n, line in lines], 9, io_seconds=a.io_seconds)
+    load = plan_net.Servers(a.build).load('--to', plan_net.TCP, '--pid', '{pid}', *shlex.split(a.load))
+    once = Served(load, {'bench': 'load'}, shlex.split(a.backend) if a.backend else None)
+    return Group('commands', [Server(n, shlex.split(line)) for n, line in lines], 9, once=once)
 
 
 def place(wanted):
@@ -216,10 +247,9 @@ def main():
     views, ran, missing, everything = [], [], [], []
     with contextlib.ExitStack() as stack:
         if a.commands:
-            contenders = [Contender(name, shlex.split(line)) for name, line in (c.split('=', 1) for c in a.commands)]
-            todo = [Group('commands', contenders, 9, io_seconds=a.io_seconds)]
+            todo = [commands_group(a)]
         else:
-            todo = plan.groups(a.build, lambda name: name in a.only, stack, progress, cpus)
+            todo = plan.groups(a.build, lambda name: name in a.only or name.split('.')[0] in a.only, stack, progress, cpus)
         try:
             for group in todo:
                 if isinstance(group, LeftOut):
@@ -248,6 +278,10 @@ def main():
     if a.markdown:
         with open(a.markdown, 'w') as f:
             f.write(markdown_text(views, ran, merged(missing), cpu, first))
+    if a.plot:
+        missing_plot = plot.write(a.plot, views, machine_text(cpu))
+        if missing_plot:
+            print(f'compare.py: {missing_plot}', file=sys.stderr)
     if not everything:
         sys.exit(2)
     if a.strict and not all(ok for view in views for _, _, ok in view.verdicts()):

@@ -2,41 +2,18 @@
 """What `make bench` compares: the works, who does them, and the bars that torc must reach."""
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+import plan_net
 import targets
+from bars import Bar, Row, at_most, least
 from rounds import Contender, Group, LeftOut
 
 GROUPS = ('switch', 'yield', 'spawn_join', 'spawn_one', 'chan', 'nop', 'nop1', 'timer', 'read', 'read1', 'shards',
-          'disk', 'xchan', 'call', 'call_park', 'alloc', 'turn')
+          'disk', 'xchan', 'call', 'call_park', 'alloc', 'turn', *plan_net.GROUPS)
 RIVALS = ('tokio', 'monoio', 'glommio', 'compio')
 CROSS_RIVALS = ('tokio', 'glommio')  # have a channel between executors
 IO_SECONDS, DISK_SECONDS = 1, 2  # all contenders of a row run equally long: the best of shorter runs would be luckier
-
-
-@dataclass
-class Bar:
-    """What the first contender must reach: an absolute limit, or a ratio to another's best (above 1: it is better)."""
-    limit: float
-    against: tuple = ()  # names; of several, the best one counts
-    figure: str = ''  # another figure than the row's own, for a limit
-    text: str = ''
-
-
-@dataclass
-class Row:
-    title: str
-    match: dict  # what a record must say to belong here
-    figure: str
-    bars: list = field(default_factory=list)
-
-
-def at_most(limit, unit='ns'):
-    return Bar(limit, text=f'<= {limit} {unit}')
-
-
-def least(ratio, *against, text=''):
-    return Bar(ratio, against, text=text or f'>= {ratio} x {against[0]}')
 
 
 class Commands:
@@ -230,3 +207,6 @@ def groups(build, wanted, stack, say, cpus):
             yield from disk_group(c, path, targets.size_of(path))
         except targets.Unusable as e:
             yield LeftOut('disk', 'all', str(e))
+    for group in plan_net.groups(build):
+        if wanted(group.name):
+            yield group if len(cpus) > 1 else LeftOut(group.name, 'all', 'one CPU only: see taskset')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Runs contenders in many short interleaved rounds and keeps every figure that they print.
 
-A contender is a command. Each round runs each of them once, pinned to one CPU, and every round starts with another
+A contender is a command; or a server, which serve.py runs under a load. Each round runs each of them once, pinned to one CPU, and every round starts with another
 one, so that none always follows the same neighbour. What they print is read as records: either one JSON object a line
 (torc-micro and the programs in peers/), or fio's JSON document (fio and `torc bench`).
 
@@ -27,6 +27,8 @@ FIGURES = {
     'p50_us': ('us', False),
     'p99_us': ('us', False),
     'max_us': ('us', False),
+    'added_us': ('us', False),
+    'idle_bytes': ('B', False),
 }
 
 
@@ -46,6 +48,8 @@ class Group:
     rows: list = field(default_factory=list)  # of compare.Row: views of the records
     io_seconds: float = 0  # length of a run in which CPU per operation is watched; 0: not watched
     pinned: bool = True  # to one CPU; otherwise each contender places its threads itself
+    once: object = None  # how to run a contender once, where it is more than a command: of serve.Served
+    derive: object = None  # adds figures that need all samples to them
 
 
 @dataclass(frozen=True)
@@ -172,12 +176,18 @@ def run_group(group, rounds, cpu, cpus, say):
                 continue
             say(f'{group.name}: round {turn + 1} of {rounds}, {contender.name}')
             try:
-                records = run_once(contender.argv, {cpu} if group.pinned else cpus, group.io_seconds)
+                if group.once:
+                    records = group.once(contender, cpu, cpus)
+                else:
+                    records = run_once(contender.argv, {cpu} if group.pinned else cpus, group.io_seconds)
             except (ValueError, KeyError) as e:
                 failed.add(contender.name)
-                left_out.append(LeftOut(group.name, contender.name, f'`{" ".join(contender.argv)}`: {e}'))
+                command = group.once.text(contender, cpu) if group.once else ' '.join(contender.argv)
+                left_out.append(LeftOut(group.name, contender.name, f'`{command}`: {e}'))
                 continue
             samples += [(contender.name, turn, record) for record in records]
+    if group.derive:
+        group.derive(samples)
     return samples, left_out
 
 

@@ -80,10 +80,12 @@
     COUNTER(net_lookups, "", "names that the resolver was asked for") \
     COUNTER(net_refused, "", "connections that were closed unserved: a limit, or no memory") \
     COUNTER(net_accept_waits, "", "times a listener waited for a descriptor") \
-    COUNTER(net_failures, "", "connections whose function failed otherwise than by losing its peer") \
+    COUNTER(net_failures, "", \
+            "connections whose function failed otherwise than by losing its peer") \
     COUNTER(net_receives, "", "chunks of input") \
     COUNTER(net_received_bytes, "bytes", "received by streams") \
     COUNTER(net_starved, "", "receives that found no chunk") \
+    COUNTER(net_pressed, "", "times most chunks were with streams that do not read") \
     COUNTER(net_sends, "", "calls that sent") \
     COUNTER(net_sends_queued, "", "sends by entries of the queue") \
     COUNTER(net_sent_bytes, "bytes", "sent by streams") \

@@ -67,7 +67,7 @@ struct torc_config {
     uint64_t quota_ns; /* how long tasks run before the loop looks at the ring; default 0.5 ms */
     uint64_t
         spin_ns; /* how long an idle executor looks for events before it sleeps [TORC_SPIN: ns]; default 0, but
-                    where few and small messages come over connections up to 50 us, as long as that pays. Never
+                    where few messages come over connections up to 50 us, as long as that pays. Never
                     on a CPU that has several shards */
     bool no_spin;     /* not even there [TORC_SPIN: off] */
     uint64_t park_ns; /* the longest sleep; default: until there is an event */

@@ -83,8 +83,7 @@ static inline bool is_marked(const struct torci_io *io)
 static bool something_came(struct torci_io *io)
 {
     return torci_ring_ready(&io->ring) || torci_ring_wants_enter(&io->ring) ||
-           !torci_pile_is_empty(&io->blocking.done) ||
-           (is_marked(io) && io->outside.came(io));
+           !torci_pile_is_empty(&io->blocking.done) || (is_marked(io) && io->outside.came(io));
 }
 
 /* Looks at memory until something comes or it is UNTIL_NS; whether something came. */

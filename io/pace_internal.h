@@ -13,7 +13,7 @@ struct torci_io;
 
 enum {
     TORCI_PACE_MANY = 8,           /* messages in a turn that are worth working in batches for */
-    TORCI_PACE_LARGE_BYTES = 4096, /* a message above this is not waited for by spinning */
+    TORCI_PACE_LARGE_BYTES = 4096, /* a message above this is waited for less long by spinning */
 };
 
 struct torci_pace {

@@ -10,3 +10,8 @@ int torci_shutdown_direct(struct torc_stream *s)
     (void)s;
     return -EOPNOTSUPP;
 }
+int torci_stream_borrow_fd(const struct torc_stream *s)
+{
+    (void)s;
+    return -EOPNOTSUPP;
+}

@@ -11,6 +11,7 @@
 
 enum {
     LEVEL_MIN = 8,
+    ARENA_PART = 3,     /* of a small arena, what the pool takes at most */
     PEAK_REFILLS = 256, /* after so many the level is looked at again */
 };
 
@@ -19,9 +20,16 @@ static size_t memory_bytes(uint32_t count)
     return (size_t)count * TORCI_CHUNK_STRIDE;
 }
 
+static size_t small_bytes(uint32_t count)
+{
+    return (size_t)count * TORCI_SMALL_CHUNKS * TORCI_SMALL_CHUNK_BYTES;
+}
+
+/* For chunks of both sizes. */
 static size_t tables_bytes(uint32_t count)
 {
-    return count * (sizeof(struct torci_chunk) + sizeof(uint16_t));
+    return (size_t)count * (1 + TORCI_SMALL_CHUNKS) *
+           (sizeof(struct torci_chunk) + sizeof(uint16_t));
 }
 
 static size_t slots_bytes(uint32_t count)
@@ -35,6 +43,8 @@ static void destroy(struct torci_net *net)
     torci_resolver_deinit(&net->resolver, host);
     if (net->memory)
         host->unmap(host->map_context, net->memory, memory_bytes(net->count));
+    if (net->small_memory)
+        host->unmap(host->map_context, net->small_memory, small_bytes(net->count));
     if (net->chunks)
         host->unmap(host->map_context, net->chunks, tables_bytes(net->count));
     if (net->slots)
@@ -85,7 +95,10 @@ static bool register_slots(struct torci_net *net)
 static int map_chunks(struct torci_net *net)
 {
     const struct torci_host *host = &net->io->host;
+    uint64_t arena_bytes = net->io->config.arena_bytes;
     for (net->count = TORCI_CHUNKS_MAX; net->count >= TORCI_CHUNKS_MIN; net->count /= 2) {
+        if (arena_bytes && memory_bytes(net->count) > arena_bytes / ARENA_PART)
+            continue;
         net->memory = (char *)host->map(host->map_context, memory_bytes(net->count));
         if (net->memory)
             break;
@@ -96,7 +109,8 @@ static int map_chunks(struct torci_net *net)
     net->slots = (struct io_uring_buf_ring *)host->map(host->map_context, slots_bytes(net->count));
     if (!net->chunks || !net->slots)
         return -ENOMEM;
-    net->free = (uint16_t *)(net->chunks + net->count);
+    net->free = (uint16_t *)(net->chunks + (1 + TORCI_SMALL_CHUNKS) * net->count);
+    net->small_free = net->free + net->count;
     while (net->free_count < net->count) {
         net->free[net->free_count] = (uint16_t)(net->count - 1 - net->free_count);
         net->free_count++;
@@ -114,6 +128,7 @@ static int create(struct torci_io *io, struct torci_net **out)
     torci_link_init(&net->dirty);
     torci_link_init(&net->queued);
     torci_link_init(&net->starved);
+    torci_link_init(&net->crowded);
     torci_link_init(&net->servers);
     torci_link_init(&net->waiting_for_files);
     torci_resolver_init(&net->resolver);
@@ -158,17 +173,59 @@ static void choose_level(struct torci_net *net)
     net->used = 0;
 }
 
+/* Before the first small chunk is needed. Without memory for them the room does without. */
+static void map_small(struct torci_net *net)
+{
+    const struct torci_host *host = &net->io->host;
+    if (net->small_memory)
+        return;
+    net->small_memory = (char *)host->map(host->map_context, small_bytes(net->count));
+    if (!net->small_memory)
+        return;
+    uint32_t all = net->count * (1 + TORCI_SMALL_CHUNKS);
+    while (net->small_free_count < all - net->count) {
+        net->small_free[net->small_free_count] = (uint16_t)(all - 1 - net->small_free_count);
+        net->small_free_count++;
+    }
+}
+
+static void look_at_pressure(struct torci_net *net)
+{
+    uint32_t with_streams = net->count - net->free_count - (net->held - net->held_small);
+    if (TORC_LIKELY(!net->pressed) && with_streams > net->count / 4 * 3) {
+        net->pressed = true;
+        torci_count(&net->io->exec.counters->net_pressed);
+        map_small(net);
+    } else if (TORC_UNLIKELY(net->pressed) && with_streams < net->count / 2) {
+        net->pressed = false;
+    }
+}
+
+/* TORCI_NO_CHUNK: all are taken. */
+static uint16_t take_any(struct torci_net *net)
+{
+    if (TORC_UNLIKELY(net->pressed) && net->small_free_count)
+        return net->small_free[--net->small_free_count];
+    return net->free_count ? net->free[--net->free_count] : TORCI_NO_CHUNK;
+}
+
+uint16_t torci_chunk_take_input(struct torci_net *net)
+{
+    look_at_pressure(net);
+    return take_any(net);
+}
+
 static void lend(struct torci_net *net)
 {
     if (!net->slots)
         return;
-    uint16_t tail = net->slots_tail;
-    for (; net->held < net->level && net->free_count; net->held++) {
-        uint16_t chunk = net->free[--net->free_count];
+    uint16_t tail = net->slots_tail, chunk;
+    for (; net->held < net->level && (chunk = take_any(net)) != TORCI_NO_CHUNK; net->held++) {
         struct io_uring_buf *slot = &net->slots->bufs[tail++ & (net->count - 1)];
         slot->addr = (uint64_t)(uintptr_t)torci_chunk_memory(net, chunk);
-        slot->len = TORCI_CHUNK_BYTES;
+        slot->len = torci_chunk_bytes(net, chunk);
         slot->bid = chunk;
+        net->held_small += chunk >= net->count;
     }
     if (tail == net->slots_tail)
         return;
@@ -177,10 +234,26 @@ static void lend(struct torci_net *net)
     __atomic_store_n(&net->slots->tail, tail, __ATOMIC_RELEASE);
 }
 
+/* The kernel does not find a receive that is just running; then it will have something to say, and the end of that turn
+ * asks again. */
+static void end_crowded(struct torci_net *net)
+{
+    struct torci_link *at, *after;
+    torci_list_each_safe (at, after, &net->crowded) {
+        struct torc_stream *stream = TORC_CONTAINER_OF(at, struct torc_stream, in_link);
+        if (!stream->armed || !torci_receive_is_full(stream))
+            torci_list_unlink(at);
+        else
+            torci_ignore(torc_op_cancel(&stream->receive));
+    }
+    if (!torci_list_is_empty(&net->crowded))
+        net->io->traffic.dirty = true;
+}
+
 /* As many receives as there are chunks for: all of them would only end again. */
 static void feed_starved(struct torci_net *net)
 {
-    uint32_t chunks = net->slots ? net->held : net->free_count;
+    uint32_t chunks = net->slots ? net->held : net->free_count + net->small_free_count;
     struct torci_link *at;
     if (torci_list_is_empty(&net->starved))
         return;
@@ -195,6 +268,9 @@ static void feed_starved(struct torci_net *net)
 void torci_net_refill(struct torci_net *net)
 {
     choose_level(net);
+    look_at_pressure(net);
     lend(net);
+    if (TORC_UNLIKELY(!torci_list_is_empty(&net->crowded)))
+        end_crowded(net);
     feed_starved(net);
 }

@@ -10,8 +10,14 @@
  *     free (stack) --refill--> kernel's ring --receive--> a stream's input --consume--> free
  *          '------------------- a stream's output -------------------------------------> free
  *
- * A connection holds at most its limit of input chunks, and one of output. When all are taken receives wait
- * (starved) and writers send from their own memory.
+ * A connection holds at most its limit of input chunks, those that come while its receive is being ended, and one of
+ * output.
+ *
+ * Peers that don't read, and tasks that don't, keep what they hold. When three quarters of the chunks are with such
+ * streams the room is *pressed*, until it is half: what comes then is received into small chunks of a page, of which there are
+ * seven times as many; a stream that has some input and does not read it gets no more; and nobody gets a chunk for output:
+ * writers send from their own memory. So some thirty thousand stuck connections, a page each, leave the others all
+ * they need (test_net_pool). When there is no chunk of any kind receives wait (starved) until one comes back.
  */
 #ifndef TORC_NET_NET_INTERNAL_H
 #define TORC_NET_NET_INTERNAL_H
@@ -26,6 +32,8 @@ enum {
         TORCI_CHUNK_BYTES + 320, /* or all chunks would share one set of the cache */
     TORCI_CHUNKS_MAX = 4096,
     TORCI_CHUNKS_MIN = 64,
+    TORCI_SMALL_CHUNK_BYTES = 4096,
+    TORCI_SMALL_CHUNKS = 7, /* for each large one */
     TORCI_NO_CHUNK = UINT16_MAX,
     TORCI_SMALL_BYTES = 4096, /* a write up to this is copied and leaves with others */
     TORCI_BUFFER_GROUP = 1,
@@ -48,13 +56,19 @@ struct torci_net {
     struct torci_chunk *chunks;
     uint16_t *free; /* a stack */
     uint32_t free_count, count;
+    char *small_memory; /* of chunks COUNT and up; NULL until the room has been pressed */
+    uint16_t *small_free;
+    uint32_t small_free_count;
+    bool pressed;
     uint32_t held, level; /* chunks that the kernel holds, and should hold */
+    uint32_t held_small;  /* of those */
     uint32_t used;        /* by receives since the last refill */
     uint32_t peak, refills;
     uint16_t slots_tail;
     struct torci_link dirty;             /* streams with output to be handed over */
     struct torci_link queued;            /* streams whose send is in the queue, in its order */
     struct torci_link starved;           /* streams whose receive found no chunk, by in_link */
+    struct torci_link crowded;           /* streams whose receive may have to end, by in_link */
     struct torci_link servers;           /* with handlers: somebody must take up what is ready */
     struct torci_link waiting_for_files; /* listeners out of descriptors: net/listener.c */
     struct torci_resolver resolver;      /* net/resolve.c */
@@ -73,13 +87,20 @@ int torci_net_get(struct torci_net **net) TORC_MUST_CHECK;
 
 static inline char *torci_chunk_memory(const struct torci_net *net, uint16_t chunk)
 {
+    if (TORC_UNLIKELY(chunk >= net->count))
+        return net->small_memory + (size_t)(chunk - net->count) * TORCI_SMALL_CHUNK_BYTES;
     return net->memory + (size_t)chunk * TORCI_CHUNK_STRIDE;
 }
 
-/* TORCI_NO_CHUNK: all are taken. */
+static inline uint32_t torci_chunk_bytes(const struct torci_net *net, uint16_t chunk)
+{
+    return TORC_UNLIKELY(chunk >= net->count) ? TORCI_SMALL_CHUNK_BYTES : TORCI_CHUNK_BYTES;
+}
+
+/* For output. TORCI_NO_CHUNK: there is none now; the last eighth is left to input. */
 static inline uint16_t torci_chunk_take(struct torci_net *net)
 {
-    if (TORC_UNLIKELY(!net->free_count))
+    if (TORC_UNLIKELY(net->pressed || net->free_count <= net->count / 8))
         return TORCI_NO_CHUNK;
     uint16_t chunk = net->free[--net->free_count];
     net->chunks[chunk] = (struct torci_chunk){.next = TORCI_NO_CHUNK};
@@ -88,10 +109,17 @@ static inline uint16_t torci_chunk_take(struct torci_net *net)
 
 static inline void torci_chunk_put(struct torci_net *net, uint16_t chunk)
 {
-    net->free[net->free_count++] = chunk;
+    if (TORC_UNLIKELY(chunk >= net->count))
+        net->small_free[net->small_free_count++] = chunk;
+    else
+        net->free[net->free_count++] = chunk;
 }
 
-/* Lends the kernel what it should hold, and lets starved receives go on. Once a turn. */
+/* For input, without the kernel's choosing. TORCI_NO_CHUNK: all are taken. */
+uint16_t torci_chunk_take_input(struct torci_net *net);
+
+/* Lends the kernel what it should hold, ends the receives of streams that hold enough, and lets starved ones go on. Once a
+ * turn, after tasks have run: what they have read by then is no reason any more. */
 void torci_net_refill(struct torci_net *net);
 
 /* ------ A stream from a descriptor, and its end: net/stream.c */
@@ -119,6 +147,10 @@ static inline bool torci_stream_is_open(const struct torc_stream *stream)
 
 /* Sees to it that input comes: a receive is armed, unless it is or there will be none. */
 void torci_receive_arm(struct torc_stream *stream);
+/* The armed receive ends, unless there is no reason any more when the turn is over, and one that is wanted begins anew. */
+void torci_receive_crowd(struct torc_stream *stream);
+/* Whether the receive of a crowded stream has to end. */
+bool torci_receive_is_full(const struct torc_stream *stream);
 /* Sleeps until there is more input than there was, or its end: 0, -ECANCELED, -ETIMEDOUT. */
 int torci_receive_wait(struct torc_stream *stream) TORC_MUST_CHECK;
 /* Ends the receive and waits until the kernel has let go of it. What came stays. In a task; not interruptible. */
@@ -131,6 +163,14 @@ static inline struct torci_chunk *torci_input_first(const struct torc_stream *st
 /* Takes SIZE bytes, at most what it has, off the first chunk. */
 void torci_input_consume(struct torc_stream *stream, size_t size);
 void torci_input_drop(struct torc_stream *stream);
+/* The first chunk, which is the caller's from now on. */
+static inline uint16_t torci_input_take(struct torc_stream *stream)
+{
+    uint16_t first = stream->in_first;
+    stream->in_first = stream->net->chunks[first].next;
+    stream->in_chunks--;
+    return first;
+}
 /* What reading says when nothing is left and ENDED is set: 0 or the error. */
 static inline int torci_input_end(const struct torc_stream *stream)
 {
@@ -165,6 +205,10 @@ ssize_t torci_send_now(struct torc_stream *stream, const struct iovec *pieces,
 bool torci_send_gather(struct torc_stream *stream, const void *memory, size_t size);
 /* Waits until the kernel has everything. */
 int torci_send_flush(struct torc_stream *stream) TORC_MUST_CHECK;
+/* CHUNK, which holds something, becomes the stream's output; the stream has none. */
+void torci_send_chunk(struct torc_stream *stream, uint16_t chunk);
+/* TORCI_EVENT_ROOM will come, though never inside this call. */
+void torci_send_want_room(struct torc_stream *stream);
 /* Hands over what the chunk holds, as far as that goes. */
 void torci_send_output(struct torc_stream *stream);
 /* The turn's output; and, once it has been submitted, what has become of it. */
@@ -177,6 +221,18 @@ void torci_send_stop(struct torc_stream *stream);
 static inline bool torci_output_is_empty(const struct torc_stream *stream)
 {
     return stream->out == TORCI_NO_CHUNK;
+}
+/* The kernel has everything. */
+static inline bool torci_send_is_idle(const struct torc_stream *stream)
+{
+    return stream->out == TORCI_NO_CHUNK && stream->out_state == TORCI_OUT_IDLE;
+}
+/* Bytes that the output chunk, or a new one, takes. */
+static inline size_t torci_send_room(const struct torc_stream *stream)
+{
+    if (stream->out == TORCI_NO_CHUNK)
+        return TORCI_CHUNK_BYTES;
+    return torci_chunk_bytes(stream->net, stream->out) - stream->net->chunks[stream->out].to;
 }
 
 /* ------ Direct descriptors and listeners: net/direct.c, net/listener.c */

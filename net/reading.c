@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading in pieces of the reader's choice. Input that is whole in one chunk is shown where it lies. What is not, or has
+ * Reading: what there is, and pieces of the reader's choice. Input that is whole in one chunk is shown where it lies. What is not, or has
  * come through a filter, is moved to memory of the stream's own (kept), which grows as needed and goes when it is empty;
  * so nobody waits with a chunk in his hands.
  */
@@ -10,7 +10,7 @@
 #include "net/net_internal.h"
 #include "shard/alloc.h"
 
-enum { DELIMITER_MAX = 16 };
+enum { DELIMITER_MAX = 16, KEPT_MAX = 1 << 30 };
 
 static inline size_t kept_bytes(const struct torc_stream *stream)
 {
@@ -104,6 +104,67 @@ static int keep_more(struct torc_stream *stream, bool partial)
     }
 }
 
+/* Sees to it that there is a first chunk: 1, or what reading ends with. */
+static int want_chunk(struct torc_stream *stream, bool partial)
+{
+    while (stream->in_first == TORCI_NO_CHUNK) {
+        if (stream->ended)
+            return torci_input_end(stream);
+        if (torci_stream_is_leaving(stream) && !partial)
+            return 0;
+        int err = torci_receive_wait(stream);
+        if (err)
+            return err;
+    }
+    return 1;
+}
+
+/* What there is, where it lies. PARTIAL: it is the rest of something. */
+static ssize_t show_input(struct torc_stream *stream, bool partial, const void **data)
+{
+    if (TORC_UNLIKELY(stream->kept || stream->filter)) {
+        while (!kept_bytes(stream)) {
+            int some = keep_more(stream, partial);
+            if (some <= 0)
+                return some;
+        }
+        *data = stream->kept->bytes + stream->kept->from;
+        return (ssize_t)kept_bytes(stream);
+    }
+    int some = want_chunk(stream, partial);
+    if (some <= 0)
+        return some;
+    const struct torci_chunk *chunk = torci_input_first(stream);
+    *data = torci_chunk_memory(stream->net, stream->in_first) + chunk->from;
+    return (ssize_t)(chunk->to - chunk->from);
+}
+
+ssize_t torc_stream_peek(struct torc_stream *stream, const void **data)
+{
+    return show_input(stream, false, data);
+}
+
+void torc_stream_consume(struct torc_stream *stream, size_t size)
+{
+    if (TORC_UNLIKELY(stream->kept != NULL))
+        torci_kept_consume(stream, size);
+    else if (size)
+        torci_input_consume(stream, size);
+}
+
+ssize_t torc_stream_read(struct torc_stream *stream, void *memory, size_t size)
+{
+    const void *data;
+    ssize_t n = size ? torc_stream_peek(stream, &data) : 0;
+    if (n <= 0)
+        return n;
+    if ((size_t)n > size)
+        n = (ssize_t)size;
+    memcpy(memory, data, (size_t)n);
+    torc_stream_consume(stream, (size_t)n);
+    return n;
+}
+
 ssize_t torci_kept_peek(struct torc_stream *stream, size_t size, const void **data)
 {
     while (kept_bytes(stream) < size) {
@@ -164,18 +225,41 @@ ssize_t torc_stream_peek_until(struct torc_stream *stream, const char *delimiter
     }
 }
 
+/* Puts what was read back in front of the rest. Without memory for it the input has a hole, and is of no use. */
+static int put_back(struct torc_stream *stream, const void *memory, size_t size)
+{
+    struct torci_kept *old = stream->kept;
+    size_t have = kept_bytes(stream);
+    stream->kept = NULL;
+    char *room = size + have <= KEPT_MAX ? torci_kept_room(stream, size + have) : NULL;
+    if (!room) {
+        stream->kept = old;
+        stream->ended = true;
+        stream->in_error = -ENOMEM;
+        torci_input_drop(stream);
+        return -ENOMEM;
+    }
+    memcpy(room, memory, size);
+    if (have)
+        memcpy(room + size, old->bytes + old->from, have);
+    torci_kept_add(stream, size + have);
+    torc_free(old);
+    return 0;
+}
+
 ssize_t torc_stream_read_exactly(struct torc_stream *stream, void *memory, size_t size)
 {
     char *to = (char *)memory;
     size_t done = 0;
-    bool busy = stream->busy;
     while (done < size) {
         const void *data;
-        stream->busy = busy || done > 0; /* its rest is waited for, drain or not */
-        ssize_t n = torc_stream_peek(stream, &data);
-        stream->busy = busy;
+        ssize_t n = show_input(stream, done > 0, &data);
+        if (n <= 0 && done) {
+            int err = put_back(stream, memory, done);
+            return err ? err : n == 0 ? -EPIPE : n;
+        }
         if (n <= 0)
-            return n == 0 && done ? -EPIPE : n;
+            return n;
         size_t part = (size_t)n < size - done ? (size_t)n : size - done;
         memcpy(to + done, data, part);
         torc_stream_consume(stream, part);

@@ -10,10 +10,11 @@
  *     bundles of 4 or 16 KiB            1.02 to 1.24: chunks of 64 KiB need none
  *
  *     idle --arm--> armed --ENOBUFS--> starved --chunks are back--> armed
- *                    |  \--holds its limit: cancel--> idle --the reader has caught up--> armed
+ *                    |  \--holds its limit: crowded; still at the end of the turn: cancel--> idle --read on--> armed
  *                    '--end, error--> ended
  *
- * Where the kernel has no buffer rings, ARMED is a poll, and the data is fetched by a call when it says so.
+ * Where the kernel has no buffer rings, ARMED is a poll, and the data is fetched when it says so: by a call, or, of a direct
+ * descriptor, by another operation.
  */
 #include <errno.h>
 #include <poll.h>
@@ -56,19 +57,38 @@ static void starve(struct torc_stream *stream)
     net->io->traffic.dirty = true;
 }
 
+/* An error that a send has taken from the socket leaves a plain end here. (-EPIPE says that the peer had ended before, or
+ * that we have.) */
 static void end(struct torc_stream *stream, int error)
 {
     stream->ended = true;
-    stream->in_error = error;
+    stream->in_error = error || stream->out_error == -EPIPE ? error : stream->out_error;
 }
 
-/* What came of a receive: bytes, the end (0), or an error. */
-static void took(struct torc_stream *stream, int result)
+/* A receive has brought no bytes: RESULT is the end (0) or an error. */
+static void took_none(struct torc_stream *stream, int result)
 {
     if (result == -ENOBUFS || result == -EAGAIN || result == -EINTR)
         starve(stream);
-    else if (result <= 0 && result != -ECANCELED)
+    else if (result != -ECANCELED)
         end(stream, result);
+}
+
+/* The receive is over, and nobody has been told of anything: whoever waits needs another one. */
+static void go_on(struct torc_stream *stream)
+{
+    if (torci_link_is_queued(&stream->in_link)) /* starved: it will get one */
+        return;
+    if (stream->reader || (stream->on_event && stream->in_first == TORCI_NO_CHUNK && !stream->kept))
+        torci_receive_arm(stream);
+    else if (stream->on_event && !stream->stopping)
+        torci_stream_tell(stream, TORCI_EVENT_INPUT);
+}
+
+static void disarmed(struct torc_stream *stream)
+{
+    stream->armed = stream->renew = false;
+    torci_list_unlink(&stream->in_link);
 }
 
 static void received(struct torc_op *op, int result, uint32_t flags)
@@ -78,6 +98,7 @@ static void received(struct torc_op *op, int result, uint32_t flags)
     if (flags & IORING_CQE_F_BUFFER) {
         uint16_t chunk = (uint16_t)(flags >> IORING_CQE_BUFFER_SHIFT);
         net->held--;
+        net->held_small -= chunk >= net->count;
         net->used++;
         net->io->traffic.dirty = true;
         if (result > 0)
@@ -86,12 +107,52 @@ static void received(struct torc_op *op, int result, uint32_t flags)
             torci_chunk_put(net, chunk);
     }
     if (!(flags & IORING_CQE_F_MORE))
-        stream->armed = stream->cancelling = false;
+        disarmed(stream);
     if (result <= 0)
-        took(stream, result);
-    if (stream->armed && stream->in_chunks >= stream->in_max && !stream->cancelling)
-        stream->cancelling = !torc_op_cancel(&stream->receive);
-    torci_stream_tell(stream, TORCI_EVENT_INPUT);
+        took_none(stream, result);
+    if (TORC_UNLIKELY(stream->armed && torci_receive_is_full(stream)))
+        torci_receive_crowd(stream);
+    if (result > 0 || stream->ended)
+        torci_stream_tell(stream, TORCI_EVENT_INPUT);
+    else if (!stream->armed)
+        go_on(stream);
+}
+
+static void fetched(struct torc_stream *stream, uint16_t chunk, int result)
+{
+    if (result > 0) {
+        append(stream, chunk, (uint32_t)result);
+    } else {
+        torci_chunk_put(stream->net, chunk);
+        took_none(stream, result);
+    }
+    if (result > 0 || stream->ended)
+        torci_stream_tell(stream, TORCI_EVENT_INPUT);
+    else
+        go_on(stream);
+}
+
+static void fetched_direct(struct torc_op *op, int result, uint32_t flags)
+{
+    (void)flags;
+    struct torc_stream *stream = TORC_CONTAINER_OF(op, struct torc_stream, receive);
+    disarmed(stream);
+    fetched(stream, stream->in_fetch, result);
+}
+
+static void fetch_direct(struct torc_stream *stream, uint16_t chunk)
+{
+    struct torci_net *net = stream->net;
+    struct io_uring_sqe *sqe;
+    if (torc_op_start(&stream->receive, fetched_direct, &sqe)) {
+        fetched(stream, chunk, -EAGAIN);
+        return;
+    }
+    io_uring_prep_recv(sqe, stream->fd, torci_chunk_memory(net, chunk),
+                       torci_chunk_bytes(net, chunk), MSG_DONTWAIT);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    stream->in_fetch = chunk;
+    stream->armed = true;
 }
 
 /* The socket is readable, where that is all that the kernel can tell. */
@@ -100,33 +161,46 @@ static void readable(struct torc_op *op, int result, uint32_t flags)
     (void)flags;
     struct torc_stream *stream = TORC_CONTAINER_OF(op, struct torc_stream, receive);
     struct torci_net *net = stream->net;
-    stream->armed = stream->cancelling = false;
+    disarmed(stream);
     if (result < 0) {
-        took(stream, result);
-    } else {
-        uint16_t chunk = torci_chunk_take(net);
-        if (chunk == TORCI_NO_CHUNK) {
-            starve(stream);
-            return;
-        }
-        long size = TORCI_CALL(net->io->kernel, SYS_recvfrom, stream->fd,
-                               (long)(uintptr_t)torci_chunk_memory(net, chunk), TORCI_CHUNK_BYTES,
-                               MSG_DONTWAIT, 0, 0);
-        if (size > 0) {
-            append(stream, chunk, (uint32_t)size);
-        } else {
-            torci_chunk_put(net, chunk);
-            took(stream, (int)size);
-        }
+        took_none(stream, result);
+        if (stream->ended)
+            torci_stream_tell(stream, TORCI_EVENT_INPUT);
+        else
+            go_on(stream);
+        return;
     }
-    torci_stream_tell(stream, TORCI_EVENT_INPUT);
+    uint16_t chunk = torci_chunk_take_input(net);
+    if (chunk == TORCI_NO_CHUNK)
+        starve(stream);
+    else if (stream->direct)
+        fetch_direct(stream, chunk);
+    else
+        fetched(stream, chunk,
+                (int)TORCI_CALL(net->io->kernel, SYS_recvfrom, stream->fd,
+                                (long)(uintptr_t)torci_chunk_memory(net, chunk),
+                                torci_chunk_bytes(net, chunk), MSG_DONTWAIT, 0, 0));
+}
+
+bool torci_receive_is_full(const struct torc_stream *stream)
+{
+    uint16_t limit = stream->net->pressed ? 1 : stream->in_max;
+    return stream->in_chunks >= limit || stream->renew;
+}
+
+void torci_receive_crowd(struct torc_stream *stream)
+{
+    struct torci_net *net = stream->net;
+    if (!torci_link_is_queued(&stream->in_link))
+        torci_list_push_back(&net->crowded, &stream->in_link);
+    net->io->traffic.dirty = true;
 }
 
 void torci_receive_arm(struct torc_stream *stream)
 {
     struct torci_net *net = stream->net;
     struct io_uring_sqe *sqe;
-    if (stream->armed || stream->ended || stream->in_chunks >= stream->in_max ||
+    if (stream->armed || stream->ended || stream->stopping || stream->in_chunks >= stream->in_max ||
         torci_link_is_queued(&stream->in_link))
         return;
     if (torc_op_start(&stream->receive, net->slots ? received : readable, &sqe)) {
@@ -167,8 +241,8 @@ static int cancel_and_wait(struct torc_stream *stream)
 /* The kernel does not find a receive that is just running, so the question is repeated. */
 void torci_receive_stop(struct torc_stream *stream)
 {
-    torci_list_unlink(&stream->in_link);
     uint64_t pause_ns = STOP_PAUSE_NS;
+    stream->stopping = true;
     struct torc_mask mask;
     torc_mask_enter(&mask);
     while (stream->armed) {
@@ -180,6 +254,8 @@ void torci_receive_stop(struct torc_stream *stream)
             pause_ns *= 2;
     }
     torc_mask_leave(&mask);
+    stream->stopping = false;
+    torci_list_unlink(&stream->in_link);
 }
 
 void torci_input_consume(struct torc_stream *stream, size_t size)

@@ -246,10 +246,8 @@ static void lookup_done(struct torci_job *job)
         struct torci_link *next = torci_list_pop_front(&resolver->queue);
         if (!next)
             return;
-        known = TORC_CONTAINER_OF(next, struct known_name, queued);
-        int err = begin(known);
-        if (err)
-            settle(known, err, 0);
+        int err = begin(TORC_CONTAINER_OF(next, struct known_name, queued));
+        TORC_ASSERT(!err); /* there is a thread: the one that has this moment come back */
     }
 }
 

@@ -67,14 +67,13 @@ void torci_send_fail(struct torc_stream *stream, int error)
         stream->out_error = error;
     torci_list_unlink(&stream->link);
     free_output(stream);
-    /* The send has taken the socket's error with it: a receive that is armed may never hear of it. */
-    if (stream->armed && !stream->cancelling)
-        stream->cancelling = !torc_op_cancel(&stream->receive);
-    if (!stream->ended) {
-        stream->ended = true;
-        stream->in_error = error == -EPIPE ? -ECONNRESET : error;
+    /* The send has taken the socket's error with it: a receive that is armed may never hear of it. One that begins
+     * afterwards gets what had come before, and then the end. */
+    if (stream->armed) {
+        stream->renew = true;
+        torci_receive_crowd(stream);
     }
-    torci_stream_tell(stream, TORCI_EVENT_ROOM | TORCI_EVENT_INPUT);
+    torci_stream_tell(stream, TORCI_EVENT_ROOM);
 }
 
 static void writable(struct torc_op *op, int result, uint32_t flags)
@@ -82,7 +81,7 @@ static void writable(struct torc_op *op, int result, uint32_t flags)
     (void)flags;
     struct torc_stream *stream = TORC_CONTAINER_OF(op, struct torc_stream, transmit);
     stream->out_state = TORCI_OUT_IDLE;
-    if (result >= 0 && stream->out != TORCI_NO_CHUNK)
+    if (result != -ECANCELED && stream->out != TORCI_NO_CHUNK)
         torci_send_output(stream);
     if (stream->out_state == TORCI_OUT_IDLE)
         torci_stream_tell(stream, TORCI_EVENT_ROOM);
@@ -115,10 +114,13 @@ static void fell_short(struct torc_op *op, int result, uint32_t flags)
     torci_list_unlink(&stream->link);
     if (result > 0)
         sent(stream, (size_t)result);
-    if (result >= 0 || result == -EAGAIN || result == -EINTR || result == -ECANCELED)
-        block(stream);
-    else
+    if (result < 0 && result != -EAGAIN && result != -EINTR && result != -ECANCELED) {
         torci_send_fail(stream, result);
+        return;
+    }
+    block(stream);
+    torci_stream_tell(stream,
+                      TORCI_EVENT_ROOM); /* who waits for its end goes on: torci_send_stop */
 }
 
 /* False: the queue has no room. */
@@ -176,6 +178,33 @@ void torci_send_output(struct torc_stream *stream)
         block(stream);
 }
 
+void torci_send_chunk(struct torc_stream *stream, uint16_t chunk)
+{
+    TORC_DEBUG_ASSERT(stream->out == TORCI_NO_CHUNK);
+    stream->out = chunk;
+    mark_dirty(stream);
+}
+
+void torci_send_want_room(struct torc_stream *stream)
+{
+    stream->wants_room = true;
+    mark_dirty(stream);
+}
+
+/* As much of it as goes; and of what room is made for. A task waits here only if the queue had no place for a poll. */
+static void send_and_tell(struct torc_stream *stream)
+{
+    for (;;) {
+        torci_send_output(stream);
+        if (TORC_LIKELY(!stream->wants_room && !stream->writer) || !torci_send_is_idle(stream))
+            return;
+        torci_stream_tell(stream, TORCI_EVENT_ROOM);
+        if (stream->out == TORCI_NO_CHUNK)
+            return;
+        torci_list_unlink(&stream->link);
+    }
+}
+
 void torci_send_turn(struct torci_net *net)
 {
     bool many = net->io->traffic.came >= TORCI_PACE_MANY;
@@ -189,13 +218,17 @@ void torci_send_turn(struct torci_net *net)
             block(stream);
         else if (!many || output(stream)->to - output(stream)->from > TORCI_SMALL_BYTES ||
                  !queue(stream))
-            torci_send_output(stream);
+            send_and_tell(stream);
     }
 }
 
 void torci_send_submitted(struct torci_net *net)
 {
     struct torci_io *io = net->io;
+    /* A failure may be among the completions that did not fit: until those have been fetched nobody knows. RELAXED: the
+     * kernel set it, if it did, in the submission itself. */
+    if (__atomic_load_n(io->ring.kernel_flags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)
+        return;
     while (!torci_list_is_empty(&net->queued)) {
         struct torc_stream *stream = TORC_CONTAINER_OF(net->queued.next, struct torc_stream, link);
         if ((int32_t)(io->ring.submitted - stream->sq_index) < 0)
@@ -213,14 +246,16 @@ void torci_send_submitted(struct torci_net *net)
 bool torci_send_gather(struct torc_stream *stream, const void *memory, size_t size)
 {
     struct torci_net *net = stream->net;
+    if (TORC_UNLIKELY(!size)) /* a chunk without anything to send would wait for ever */
+        return true;
+    if (size > torci_send_room(stream))
+        return false;
     if (stream->out == TORCI_NO_CHUNK) {
         stream->out = torci_chunk_take(net);
         if (stream->out == TORCI_NO_CHUNK)
             return false;
     }
     struct torci_chunk *chunk = output(stream);
-    if (size > TORCI_CHUNK_BYTES - chunk->to)
-        return false;
     memcpy(torci_chunk_memory(net, stream->out) + chunk->to, memory, size);
     chunk->to += (uint32_t)size;
     mark_dirty(stream);
@@ -304,8 +339,7 @@ static size_t gather_some(struct torc_stream *stream, const struct iovec *pieces
         const char *from = (const char *)pieces[i].iov_base + skip;
         size -= skip;
         skip = 0;
-        size_t room = stream->out == TORCI_NO_CHUNK ? TORCI_CHUNK_BYTES
-                                                    : TORCI_CHUNK_BYTES - output(stream)->to;
+        size_t room = torci_send_room(stream);
         size_t part = size < room ? size : room;
         if (!part || !torci_send_gather(stream, from, part))
             break;
@@ -348,6 +382,29 @@ static int wait_for_room(struct torc_stream *stream)
     return torci_stream_park(&stream->writer);
 }
 
+/* A direct descriptor, for which there is no call, and no chunk to copy to: the caller's memory goes by the ring. */
+static ssize_t send_by_ring(struct torc_stream *stream, const struct iovec *piece)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe;
+    int size = torc_op_begin(&op, &sqe);
+    if (size)
+        return size;
+    size_t most = piece->iov_len < INT32_MAX ? piece->iov_len : INT32_MAX;
+    io_uring_prep_send(sqe, stream->fd, piece->iov_base, most, MSG_NOSIGNAL);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    size = torc_op_wait(&op);
+    if (size == -EAGAIN || size == -EINTR)
+        return 0;
+    if (size > 0) {
+        stream->sent_bytes += (uint64_t)size;
+        torci_count_add(&stream->net->io->exec.counters->net_sent_bytes, (uint64_t)size);
+    } else if (size != -ECANCELED && size != -ETIMEDOUT) {
+        torci_send_fail(stream, size);
+    }
+    return size;
+}
+
 ssize_t torci_send(struct torc_stream *stream, const struct iovec *pieces, unsigned count)
 {
     size_t size = total(pieces, count), done = 0;
@@ -368,8 +425,16 @@ ssize_t torci_send(struct torc_stream *stream, const struct iovec *pieces, unsig
             return taken;
         if (taken > 0)
             done += (size_t)taken;
-        if (done == size)
-            break;
+        if (taken == (ssize_t)total(rest, n))
+            continue;
+        if (taken <= 0 && stream->direct && stream->out == TORCI_NO_CHUNK &&
+            stream->out_state == TORCI_OUT_IDLE) {
+            taken = send_by_ring(stream, &rest[0]);
+            if (taken < 0)
+                return taken;
+            done += (size_t)taken;
+            continue;
+        }
         int err = wait_for_room(stream);
         if (err)
             return err;
@@ -380,16 +445,17 @@ ssize_t torci_send(struct torc_stream *stream, const struct iovec *pieces, unsig
 int torci_send_flush(struct torc_stream *stream)
 {
     while (!stream->out_error && stream->out != TORCI_NO_CHUNK) {
-        if (stream->out_state == TORCI_OUT_IDLE && !stream->direct) {
+        if (stream->out_state == TORCI_OUT_IDLE) {
             torci_list_unlink(&stream->link);
             torci_send_output(stream);
-            continue;
+            if (stream->out_error || stream->out == TORCI_NO_CHUNK)
+                break;
         }
         int err = wait_for_room(stream);
         if (err)
             return err;
     }
-    return stream->out_error;
+    return stream->out_ended ? 0 : stream->out_error;
 }
 
 void torci_send_stop(struct torc_stream *stream)
@@ -397,9 +463,15 @@ void torci_send_stop(struct torc_stream *stream)
     struct torc_mask mask;
     torc_mask_enter(&mask);
     while (stream->out_state != TORCI_OUT_IDLE) {
-        if (stream->out_state == TORCI_OUT_BLOCKED)
-            torci_ignore(torc_op_cancel(&stream->transmit));
-        torci_ignore(torc_sleep(STOP_PAUSE_NS));
+        int err = 0;
+        if (stream->out_state == TORCI_OUT_BLOCKED) {
+            free_output(stream); /* so that the end of the poll is the end */
+            err = torc_op_cancel(&stream->transmit);
+        }
+        if (err)
+            torci_ignore(torc_sleep(STOP_PAUSE_NS));
+        else
+            torci_ignore(torci_stream_park(&stream->writer));
     }
     torc_mask_leave(&mask);
     torci_list_unlink(&stream->link);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A stream's life, and the plain reads and writes; receive.c and send.c do the work. What reading makes one piece of is in
- * reading.c.
+ * A stream's life, and writing; receive.c and send.c do the work, and reading.c what reading makes of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +9,7 @@
 #include "net/net_internal.h"
 #include "shard/alloc.h"
 
-enum { SHUT_BOTH = 2, SHUT_WRITE = 1 };
+enum { SHUT_WRITE = 1 };
 
 static long call(const struct torc_stream *stream, long number, long first, long second, long third)
 {
@@ -29,6 +28,7 @@ int torci_stream_open(struct torc_stream *stream, int fd, bool direct)
     stream->direct = direct;
     stream->in_first = stream->in_last = stream->out = TORCI_NO_CHUNK;
     stream->in_max = TORCI_INPUT_CHUNKS;
+    stream->in_fetch = TORCI_NO_CHUNK;
     torci_link_init(&stream->link);
     torci_link_init(&stream->in_link);
     stream->epoch = (uint16_t)(net->io->traffic.epoch - 1);
@@ -166,60 +166,14 @@ void torc_stream_abort(struct torc_stream *stream)
     if (!torci_stream_is_open(stream))
         return;
     const struct linger reset = {.l_onoff = 1};
-    if (!stream->direct)
-        (void)call(stream, SYS_setsockopt, SOL_SOCKET, SO_LINGER, (long)(uintptr_t)&reset);
+    struct torc_mask mask;
+    torc_mask_enter(&mask);
+    torci_ignore(torc_stream_set_option(stream, SOL_SOCKET, SO_LINGER, &reset, sizeof reset));
+    torc_mask_leave(&mask);
     stream->out_error = -ECONNRESET;
     if (stream->filter)
         stream->filter->close(stream);
     finish(stream);
-}
-
-/* Sees to it that there is a first chunk: 1, or what reading ends with. */
-static int want_input(struct torc_stream *stream)
-{
-    while (stream->in_first == TORCI_NO_CHUNK) {
-        if (stream->ended)
-            return torci_input_end(stream);
-        if (torci_stream_is_leaving(stream))
-            return 0;
-        int err = torci_receive_wait(stream);
-        if (err)
-            return err;
-    }
-    return 1;
-}
-
-ssize_t torc_stream_peek(struct torc_stream *stream, const void **data)
-{
-    if (TORC_UNLIKELY(stream->kept || stream->filter))
-        return torci_kept_peek(stream, 1, data);
-    int some = want_input(stream);
-    if (some <= 0)
-        return some;
-    const struct torci_chunk *chunk = torci_input_first(stream);
-    *data = torci_chunk_memory(stream->net, stream->in_first) + chunk->from;
-    return (ssize_t)(chunk->to - chunk->from);
-}
-
-void torc_stream_consume(struct torc_stream *stream, size_t size)
-{
-    if (TORC_UNLIKELY(stream->kept != NULL))
-        torci_kept_consume(stream, size);
-    else if (size)
-        torci_input_consume(stream, size);
-}
-
-ssize_t torc_stream_read(struct torc_stream *stream, void *memory, size_t size)
-{
-    const void *data;
-    ssize_t n = torc_stream_peek(stream, &data);
-    if (n <= 0)
-        return n;
-    if ((size_t)n > size)
-        n = (ssize_t)size;
-    memcpy(memory, data, (size_t)n);
-    torc_stream_consume(stream, (size_t)n);
-    return n;
 }
 
 ssize_t torc_stream_writev_all(struct torc_stream *stream, const struct iovec *pieces,
@@ -261,17 +215,19 @@ int torc_stream_flush(struct torc_stream *stream)
 
 int torc_stream_end(struct torc_stream *stream)
 {
-    if (stream->filter && stream->filter->end) {
-        int err = stream->filter->end(stream);
-        if (err)
-            return err;
-    }
-    int err = torci_send_flush(stream);
+    if (stream->out_ended)
+        return 0;
+    int err = stream->filter && stream->filter->end ? stream->filter->end(stream) : 0;
+    if (!err)
+        err = torci_send_flush(stream);
+    if (!err)
+        err = stream->direct ? torci_shutdown_direct(stream)
+                             : (int)call(stream, SYS_shutdown, SHUT_WRITE, 0, 0);
     if (err)
-        return err;
-    if (stream->direct)
-        return torci_shutdown_direct(stream);
-    return (int)call(stream, SYS_shutdown, SHUT_WRITE, 0, 0);
+        return err == -ENOTCONN ? -ECONNRESET : err;
+    stream->out_ended = true;
+    stream->out_error = -EPIPE; /* of what is written from now on */
+    return 0;
 }
 
 bool torc_stream_is_draining(const struct torc_stream *stream)

@@ -39,6 +39,7 @@ struct torci_net;
 struct torci_wait;
 struct torci_filter;
 struct torci_kept;
+struct torci_relay;
 
 /* Caller's memory, stays where it is from open to close. Fields are private. */
 struct torc_stream {
@@ -49,7 +50,11 @@ struct torc_stream {
     uint16_t epoch; /* in which it was active last */
     uint16_t out;   /* chunk of output */
     uint8_t out_state;
-    bool armed, cancelling; /* of the receive */
+    bool armed;        /* the receive */
+    bool renew;        /* it is to begin anew */
+    bool stopping;     /* no other one may begin */
+    uint16_t in_fetch; /* a chunk that is being filled, where only readiness is told */
+    bool out_ended;    /* by torc_stream_end */
     bool direct;
     bool ended; /* no more input will come */
     bool draining;
@@ -59,13 +64,15 @@ struct torc_stream {
     int in_error, out_error;     /* what the socket said, once there is no more */
     uint32_t sq_index, sq_bytes; /* of a queued send */
     struct torc_op receive, transmit;
-    struct torci_link link; /* dirty, queued, starved: one list at a time for output */
-    struct torci_link in_link, owner_link; /* starved receives */
+    struct torci_link link;       /* dirty, queued, starved: one list at a time for output */
+    struct torci_link in_link;    /* starved, crowded */
+    struct torci_link owner_link; /* the server's */
     struct torci_wait *reader, *writer;
     /* Tells of input (or its end) and of room for output; NULL: a task waits. */
     void (*on_event)(struct torc_stream *stream, unsigned events);
     struct torci_kept *kept;     /* input that had to be made one piece */
     struct torci_filter *filter; /* TLS */
+    struct torci_relay *relay;   /* that it is a side of */
     void *user;                  /* torc_stream_set_user */
     uint64_t received_bytes, sent_bytes;
 };

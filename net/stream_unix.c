@@ -164,7 +164,8 @@ static void readable(struct torc_op *op, int result, uint32_t flags)
 {
     (void)result, (void)flags; /* the call that follows finds out */
     struct torc_stream *stream = TORC_CONTAINER_OF(op, struct torc_stream, receive);
-    stream->armed = stream->cancelling = false;
+    stream->armed = stream->renew = false;
+    torci_list_unlink(&stream->in_link);
     torci_stream_tell(stream, TORCI_EVENT_INPUT);
 }
 
@@ -255,8 +256,8 @@ ssize_t torc_stream_receive_fds(struct torc_stream *stream, void *memory, size_t
     int err = enter();
     if (err)
         return err;
-    if (stream->armed && stream->receive.done != readable)
-        torci_receive_stop(stream);
+    if (!stream->armed || stream->receive.done != readable)
+        torci_receive_stop(stream);    /* also if it only waits for a chunk */
     if (torc_stream_available(stream)) /* of a read that knew nothing of descriptors */
         return torc_stream_read(stream, memory, size);
     while (!stream->ended) {

@@ -89,6 +89,23 @@ setup bench
 [ $code -eq 0 ] && grep -q 'install .*fio' "$at/calls"
 check setup_uses_sudo
 
+machine without 0
+printf '#!/bin/sh\necho "apt-get $*" >>"%s/calls"\ncase "$*" in *nginx*) exit 100 ;; esac\n' "$at" >"$at/apt-get"
+setup bench
+[ $code -eq 0 ] && grep -q 'install .*haproxy' "$at/calls" &&
+    printf '%s\n' "$said" | grep -q 'so it is done without: nginx libnginx-mod-stream$'
+check setup_does_without_what_is_only_useful
+
+machine useful
+cat >"$at/dpkg-query" <<'E2'
+#!/bin/sh
+shift 3
+for package; do case $package in wrk) ;; *) echo "installed $package" ;; esac; done
+E2
+setup bench
+[ $code -eq 0 ] && [ ! -s "$at/calls" ] && printf '%s\n' "$said" | grep -q 'apt-get install -y .*wrk$'
+check setup_that_may_not_install_what_is_only_useful_goes_on
+
 machine foreign
 rm "$at/dpkg-query"
 setup build

@@ -223,6 +223,11 @@ TEST(address, a_name_is_left_to_the_resolver)
     CHECK_EQ(name.port, 65535);
     CHECK_EQ(name.transport, TORC_UDP);
     CHECK_EQ(address.length, 77);
+    CHECK_EQ(torci_address_read("tcp://AZaz09.x:9", &address, &name, &why), -EDESTADDRREQ);
+    CHECK_STR(name.host, "azaz09.x");
+    CHECK_EQ(name.port, 9);
+    char longest[] = "tcp://a123456789b123456789c123456789d123456789e123456789f123456789g12:80";
+    CHECK_EQ(torc_address_parse(longest, &address), -EDESTADDRREQ); /* 63 */
     CHECK_EQ(torc_address_parse("tcp://3com.com:80", &address), -EDESTADDRREQ);
     CHECK_EQ(torc_address_parse("tcp://1.2.3.4a:80", &address), -EDESTADDRREQ);
 }
@@ -269,6 +274,7 @@ static const struct bad {
     {"tcp://a:http", "must be a number"},
     {"tcp://::1:80", "in brackets"},
     {"tcp://fe80::1:80", "in brackets"},
+    {"tcp://1::2:80", "in brackets"},
     {"tcp://[::1:80", "never closed"},
     {"tcp://[", "never closed"},
     {"tcp://[]:80", "no IPv6 address"},
@@ -279,7 +285,10 @@ static const struct bad {
      "no IPv6 address"},
     {"tcp://[fe80::1%]:80", "comes an interface"},
     {"tcp://[fe80::1%eth0123456789abcde]:80", "comes an interface"},
+    {"tcp://[fe80::1%eth0123456789abc]:80", "comes an interface"}, /* 16 characters: one too many */
     {"tcp://[fe80::1%nosuch0]:80", "no such interface"},
+    {"tcp://[fe80::1%1x]:80", "no such interface"},
+    {"tcp://[fe80::1%0]:80", "no such interface"},
     {"tcp://256.1.1.1:80", "four numbers"},
     {"tcp://1.2.3:80", "four numbers"},
     {"tcp://127.1:80", "four numbers"},
@@ -351,6 +360,8 @@ TEST(address, each_error_has_its_words)
         {"tcp://:80", -EMFILE, "ulimit -n"},
         {"tcp://:80", -ENFILE, "fs.file-max"},
         {"tcp://:80", -ENOMEM, "out of memory"},
+        {"tcp://:80", -ENOBUFS, "out of memory"},
+        {"tcp://app", -ENOMEM, "out of memory"}, /* the error that it gave, not the one it has */
         {"tcp://:80", -ECANCELED, "cancelled"},
         {"tcp://:80", -EINVAL, "the kernel refuses it"},
         {"tcp://:80", -EXFULL, "errno 54"},
@@ -378,6 +389,12 @@ TEST(address, an_explanation_is_one_line_that_fits)
         CHECK(strstr(why, "...: ") != NULL);
     }
     CHECK_EQ(why[sizeof why - 1], 'w');
+    torc_address_explain("unix:/a b\x7f", -ENOENT, why);
+    CHECK(strstr(why, "unix:/a b?: ") == why);
+    text[120] = '\0'; /* as much as is shown */
+    memset(text + 6, 'x', 114);
+    torc_address_explain(text, -ENOENT, why);
+    CHECK(!strncmp(why, text, 120) && why[120] == ':');
 }
 
 /* ---- writing ---- */

@@ -212,6 +212,37 @@ TEST(connect, gives_a_stream_that_works)
     CHECK_EQ(run(connect_good, NULL), 0);
 }
 
+static int connect_ipv6(void *arg)
+{
+    struct torc_stream stream;
+    struct torc_address peer;
+    char text[TORC_ADDRESS_TEXT_MAX];
+    CHECK_EQ(torc_connect(&stream, arg, NULL), 0);
+    peer = peer_of(stream.fd);
+    CHECK_STR(torc_address_format(&peer, text), arg);
+    torc_stream_close(&stream);
+    port = torc_address_port(&peer);
+    CHECK_EQ(torc_connect(&stream, text_of("bs"), &patient), 0);
+    peer = peer_of(stream.fd);
+    CHECK_STR(torc_address_format(&peer, text), arg);
+    torc_stream_close(&stream);
+    return 0;
+}
+
+TEST(connect, by_ipv6)
+{
+    struct sockaddr_in6 in = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t size = sizeof in;
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&in, size))
+        TEST_SKIP("no IPv6 here");
+    CHECK_EQ(listen(fd, 8), 0);
+    CHECK_EQ(getsockname(fd, (struct sockaddr *)&in, &size), 0);
+    char text[64];
+    snprintf(text, sizeof text, "tcp://[::1]:%u", ntohs(in.sin6_port));
+    CHECK_EQ(run(connect_ipv6, text), 0);
+}
+
 static int connect_refused(void *arg)
 {
     (void)arg;

@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
 #include "core/time.h"
 #include "io/blocking.h"
@@ -209,6 +211,50 @@ static int resolve_localhost(void *arg)
 TEST(resolve, the_system_knows_localhost)
 {
     CHECK_EQ(run(resolve_localhost), 0);
+}
+
+/* A hosts file of the test's own: both families, one address twice, and more than are kept. */
+static bool own_hosts_file(void)
+{
+    static const char path[] = "/tmp/torc-test-hosts-XXXXXX";
+    char name[sizeof path];
+    memcpy(name, path, sizeof path);
+    if (unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS))
+        return false;
+    int fd = mkstemp(name);
+    if (fd < 0)
+        return false;
+    FILE *file = fdopen(fd, "w");
+    fputs("127.0.0.5 torc-both\n::5 torc-both\n127.0.0.5 torc-both\n::5 torc-both\n", file);
+    for (int i = 1; i <= 20; i++)
+        fprintf(file, "127.0.1.%d torc-many\n", i);
+    fclose(file);
+    bool mounted = !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+                   !mount(name, "/etc/hosts", NULL, MS_BIND, NULL);
+    unlink(name);
+    return mounted;
+}
+
+static int resolve_hosts(void *arg)
+{
+    (void)arg;
+    resolver()->lookup = torci_lookup_system;
+    struct torc_address all[TORC_RESOLVE_MAX], four, six;
+    CHECK_EQ(torc_address_parse("tcp://127.0.0.5:80", &four), 0);
+    CHECK_EQ(torc_address_parse("tcp://[::5]:80", &six), 0);
+    CHECK_EQ(torc_resolve("tcp://torc-both:80", all, TORC_RESOLVE_MAX), 2);
+    bool in_order = torc_address_equal(&all[0], &four);
+    CHECK(torc_address_equal(&all[in_order ? 0 : 1], &four));
+    CHECK(torc_address_equal(&all[in_order ? 1 : 0], &six));
+    CHECK_EQ(torc_resolve("tcp://torc-many:80", all, TORC_RESOLVE_MAX), TORC_RESOLVE_MAX);
+    return 0;
+}
+
+TEST(resolve, the_system_s_addresses_are_of_both_families_and_each_comes_once)
+{
+    if (!own_hosts_file())
+        TEST_SKIP("no hosts file of one's own can be mounted");
+    CHECK_EQ(run(resolve_hosts), 0);
 }
 
 /* ---- what is kept ---- */

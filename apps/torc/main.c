@@ -21,6 +21,7 @@ static int version_main(int argc, char **argv);
 static const struct command COMMANDS[] = {
     {"info", "what this machine offers: kernel, ring features, limits, disks", torc_info_main},
     {"bench", "measure a disk or a file with fio's job files and options", torc_bench_main},
+    {"proxy", "pass connections on to backends", torc_proxy_main},
     {"help", "this page; `torc help COMMAND` for one command", help_main},
     {"version", "print the version", version_main},
 };
@@ -32,7 +33,8 @@ static const char EXAMPLES[] =
     "  torc bench --name=try --filename=/tmp/try --size=256m --rw=randread --iodepth=32 \\\n"
     "             --direct=1 --runtime=5      random 4 KiB reads of a scratch file\n"
     "  torc bench job.fio                     run a job file written for fio\n"
-    "  torc bench --output-format=json job.fio\n";
+    "  torc bench --output-format=json job.fio\n"
+    "  torc proxy --listen tcp://:8080 --to tcp://app1:80,tcp://app2:80\n";
 
 static const struct command *find_command(const char *name)
 {

@@ -6,6 +6,8 @@
 //! rival RUNTIME BENCH… [--path FILE] [--depth N] [--block BYTES] [--seconds S] [--cpus A,B]
 //! RUNTIME: tokio monoio glommio compio     BENCH: yield spawn_join spawn_one chan timer read
 //! RUNTIME: tokio glommio                   BENCH: xchan call
+//!
+//! rival RUNTIME echo PORT [--buffer BYTES]      serves 127.0.0.1 until it is killed
 //! ```
 //!
 //! A runtime joins by implementing `runtimes::Runtime`; the work itself is written once, in `bench.rs`, and compiled
@@ -14,11 +16,12 @@
 mod bench;
 mod block;
 mod cross;
+mod echo;
 mod runtimes;
 mod stats;
 
 use bench::ReadPlan;
-use runtimes::{Cross, Runtime};
+use runtimes::{Cross, Runtime, Serve};
 use std::process::exit;
 use std::time::Duration;
 
@@ -29,6 +32,7 @@ fn usage(why: &str) -> ! {
     eprintln!(
         "BENCH: yield spawn_join spawn_one chan timer read, of tokio and glommio also xchan call"
     );
+    eprintln!("rival RUNTIME echo PORT [--buffer BYTES]");
     exit(2)
 }
 
@@ -62,6 +66,20 @@ fn run_cross<R: Cross>(name: &str, cpus: (usize, usize)) -> bool {
     true
 }
 
+fn serve(runtime: &str, port: u16, buffer: usize) {
+    match runtime {
+        #[cfg(feature = "tokio")]
+        "tokio" => runtimes::tokio::Tokio::serve(echo::listen(port), buffer),
+        #[cfg(feature = "monoio")]
+        "monoio" => runtimes::monoio::Monoio::serve(echo::listen(port), buffer),
+        #[cfg(feature = "glommio")]
+        "glommio" => runtimes::glommio::Glommio::serve(echo::listen(port), buffer),
+        #[cfg(feature = "compio")]
+        "compio" => runtimes::compio::Compio::serve(echo::listen(port), buffer),
+        other => usage(&format!("no runtime is called {other}")),
+    }
+}
+
 fn two_cpus(text: Option<String>) -> (usize, usize) {
     let text = text.unwrap_or_default();
     let two = text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
@@ -70,12 +88,14 @@ fn two_cpus(text: Option<String>) -> (usize, usize) {
 
 fn main() {
     let mut cpus = (0, 1);
+    let mut buffer = 64 << 10;
     let mut words = Vec::new();
     let mut read =
         ReadPlan { path: String::new(), depth: 128, block: 4096, time: Duration::from_secs(1) };
     let mut args = std::env::args().skip(1);
     while let Some(word) = args.next() {
         match word.as_str() {
+            "--buffer" => buffer = number(&word, args.next()),
             "--cpus" => cpus = two_cpus(args.next()),
             "--path" => read.path = args.next().unwrap_or_else(|| usage("--path needs a file")),
             "--depth" => read.depth = number(&word, args.next()),
@@ -98,6 +118,12 @@ fn main() {
         if done {
             return;
         }
+    }
+    if let [name, port] = names
+        && name == "echo"
+    {
+        let port = number("echo", Some(port.clone()));
+        return serve(runtime, port, buffer);
     }
     match runtime.as_str() {
         #[cfg(feature = "tokio")]

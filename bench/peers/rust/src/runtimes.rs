@@ -5,6 +5,7 @@
 use crate::block::Block;
 use crate::cross::Message;
 use std::io;
+use std::net::TcpListener;
 use std::time::Duration;
 
 #[cfg(feature = "compio")]
@@ -56,6 +57,13 @@ pub trait Cross: Runtime {
     fn far_recv(from: &mut Self::HereReceiver) -> impl Future<Output = Option<Message>>;
     /// Runs the work to its end on this thread, on this CPU; idle, it spins before it sleeps if it can.
     fn run_on(cpu: usize, work: impl Future<Output = ()> + 'static);
+}
+
+/// A runtime as an echo server. Each is written as its own documentation writes one, with a buffer and a task for each
+/// connection: a common shape would be a wrapper, and cost some of them a tenth.
+pub trait Serve {
+    /// Accepts and echoes on this thread for ever.
+    fn serve(listener: TcpListener, buffer_bytes: usize);
 }
 
 /// A benchmark that reads less than it asked for measures something else.

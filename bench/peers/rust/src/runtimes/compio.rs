@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 //! compio on its io_uring driver. block_on itself runs the tasks there, so the work stays outside of a task.
 
-use super::{Runtime, whole};
+use super::{Runtime, Serve, whole};
 use crate::block::Block;
 use compio::buf::{IoBuf, IoBufMut, SetLen};
 use compio::driver::{DriverType, ProactorBuilder};
 use compio::fs::{File, OpenOptions};
-use compio::io::AsyncReadAt;
+use compio::io::{AsyncRead, AsyncReadAt, AsyncWriteExt};
+use compio::net::TcpStream;
 use compio::runtime::RuntimeBuilder;
 use local_sync::mpsc::bounded;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -80,5 +82,39 @@ impl IoBufMut for Block {
     fn as_uninit(&mut self) -> &mut [MaybeUninit<u8>] {
         // SAFETY: as above, and borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.as_ptr().cast(), self.len()) }
+    }
+}
+
+impl Serve for Compio {
+    fn serve(listener: TcpListener, buffer_bytes: usize) {
+        let mut ring = ProactorBuilder::new();
+        ring.driver_type(DriverType::IoUring)
+            .capacity(4096)
+            .single_issuer(true)
+            .coop_taskrun(true)
+            .taskrun_flag(true);
+        let runtime = RuntimeBuilder::new().with_proactor(ring).build().expect("a runtime");
+        runtime.block_on(async move {
+            let listener = compio::net::TcpListener::from_std(listener).expect("a listener");
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                compio::runtime::spawn(echo(stream, buffer_bytes)).detach();
+            }
+        })
+    }
+}
+
+async fn echo(mut stream: TcpStream, buffer_bytes: usize) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer: Vec<u8> = Vec::with_capacity(buffer_bytes);
+    loop {
+        buffer.clear(); // a read starts at the front, but leaves the length of what was there
+        let (count, filled) = stream.read(buffer).await.into();
+        if count? == 0 {
+            return Ok(());
+        }
+        let (written, emptied) = stream.write_all(filled).await.into();
+        written?;
+        buffer = emptied;
     }
 }

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 //! glommio's local executor, unplaced: the CPU is chosen from outside. Its default does not spin before it parks.
 
-use super::{Cross, Runtime, whole};
+use super::{Cross, Runtime, Serve, whole};
 use crate::block::Block;
 use crate::cross::{Message, pin};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::channels::local_channel::{LocalReceiver, LocalSender, new_bounded};
 use glommio::channels::shared_channel::{
     self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender,
 };
 use glommio::io::DmaFile;
+use glommio::net::TcpStream;
 use glommio::{LocalExecutorBuilder, Placement};
 use std::io;
+use std::net::TcpListener;
+use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -94,5 +98,32 @@ impl Cross for Glommio {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
             .spin_before_park(Duration::from_millis(100));
         builder.make().expect("an executor").run(work)
+    }
+}
+
+impl Serve for Glommio {
+    fn serve(listener: TcpListener, buffer_bytes: usize) {
+        let builder = LocalExecutorBuilder::new(Placement::Unbound).ring_depth(1024);
+        builder.make().expect("an executor").run(async move {
+            // SAFETY: the descriptor is a listening socket, and from here on nobody else's.
+            let listener =
+                unsafe { glommio::net::TcpListener::from_raw_fd(listener.into_raw_fd()) };
+            loop {
+                let stream = listener.accept().await.expect("a connection");
+                glommio::spawn_local(echo(stream, buffer_bytes)).detach();
+            }
+        })
+    }
+}
+
+async fn echo(mut stream: TcpStream, buffer_bytes: usize) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; buffer_bytes];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
     }
 }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! monoio on its io_uring driver.
 
-use super::{Runtime, whole};
+use super::{Runtime, Serve, whole};
 use crate::block::Block;
 use local_sync::mpsc::bounded;
 use monoio::buf::IoBufMut;
 use monoio::fs::{File, OpenOptions};
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::TcpStream;
 use monoio::{IoUringDriver, RuntimeBuilder};
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -71,4 +74,34 @@ unsafe impl IoBufMut for Block {
         self.len()
     }
     unsafe fn set_init(&mut self, _: usize) {} // a Block is initialised from the start
+}
+
+impl Serve for Monoio {
+    fn serve(listener: TcpListener, buffer_bytes: usize) {
+        let mut ring = io_uring::IoUring::builder();
+        ring.setup_single_issuer().setup_coop_taskrun();
+        // More entries than by default, which 1,000 connections fill.
+        let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(4096).uring_builder(ring);
+        builder.build().expect("a runtime").block_on(async move {
+            let listener = monoio::net::TcpListener::from_std(listener).expect("a listener");
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                monoio::spawn(echo(stream, buffer_bytes));
+            }
+        })
+    }
+}
+
+async fn echo(mut stream: TcpStream, buffer_bytes: usize) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer: Vec<u8> = Vec::with_capacity(buffer_bytes); // reads fill it from its start
+    loop {
+        let (count, filled) = stream.read(buffer).await;
+        if count? == 0 {
+            return Ok(());
+        }
+        let (written, emptied) = stream.write_all(filled).await;
+        written?;
+        buffer = emptied;
+    }
 }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 //! tokio's current_thread runtime. It has no asynchronous disk I/O: its own files read on a thread pool too.
 
-use super::{Cross, Runtime, whole};
+use super::{Cross, Runtime, Serve, whole};
 use crate::block::Block;
 use crate::cross::{Message, pin};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 pub struct Tokio;
@@ -113,5 +116,34 @@ impl Cross for Tokio {
     fn run_on(cpu: usize, work: impl Future<Output = ()> + 'static) {
         pin(cpu);
         Self::run(work)
+    }
+}
+
+impl Serve for Tokio {
+    fn serve(listener: TcpListener, buffer_bytes: usize) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let accept = async move {
+            listener.set_nonblocking(true).expect("a socket");
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                tokio::spawn(echo(stream, buffer_bytes));
+            }
+        };
+        // as in run(): not in block_on's own future
+        runtime.block_on(async { tokio::spawn(accept).await.expect("accepting") })
+    }
+}
+
+async fn echo(mut stream: TcpStream, buffer_bytes: usize) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; buffer_bytes];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
     }
 }
