@@ -34,7 +34,7 @@ struct connection {
     struct torc_stream stream;
     struct torci_server *server;
     struct torci_link ready; /* or ending */
-    bool running, came, ending, greeted;
+    bool running, came, ending;
 };
 
 static void wake(struct torci_worker *worker)
@@ -73,7 +73,7 @@ static void on_event(struct torc_stream *stream, unsigned events)
 static inline bool has_input(struct torc_stream *stream)
 {
     if (TORC_UNLIKELY(stream->filter != NULL))
-        return stream->kept || stream->filter->fill(stream) != -EAGAIN;
+        return stream->filter->ready(stream) != -EAGAIN;
     return stream->in_first != TORCI_NO_CHUNK || stream->kept;
 }
 
@@ -102,6 +102,9 @@ static int call(struct connection *connection)
     do {
         bool ended = stream->ended, leaving = is_leaving(stream);
         connection->came = stream->taken = false;
+        int ready = stream->filter && !leaving ? stream->filter->ready(stream) : 1;
+        if (ready <= 0)
+            return ready != -EAGAIN ? ready : ended ? stream->in_error : 1;
         result = server->fn(stream, server->arg);
         if (result > 0 && (ended || leaving) && !stream->taken)
             result = stream->in_error;
@@ -181,20 +184,13 @@ static void close_connection(struct connection *connection, int result)
 static void run(struct connection *connection)
 {
     struct torc_stream *stream = &connection->stream;
-    int result = 1;
+    int result;
     if (TORC_UNLIKELY(connection->ending)) {
         destroy(connection);
         return;
     }
     connection->running = true;
-    if (TORC_UNLIKELY(!connection->greeted)) {
-        connection->greeted = true;
-        connection->came = true; /* something may have come with the greeting */
-        result = torci_server_greet(connection->server, stream);
-        result = result ? result : 1;
-    }
-    if (result > 0 && (!stream->filter || has_work(connection)))
-        result = call(connection);
+    result = call(connection);
     if (result > 0 && (stream->in_first != TORCI_NO_CHUNK || stream->kept))
         result = keep(stream);
     if (result <= 0) {
@@ -277,13 +273,15 @@ int torci_handler_start(struct torci_server *server, int fd)
     connection->server = server;
     torci_link_init(&connection->ready);
     connection->running = connection->came = connection->ending = false;
-    connection->greeted = !server->options.tls;
     torci_server_enter(server, &connection->stream, fd);
     connection->stream.on_event = on_event;
-    if (connection->greeted)
-        torci_receive_arm(&connection->stream);
-    else
+    if (server->options.tls && torci_tls_accept(&connection->stream, server->options.tls)) {
+        connection->stream.ended = true; /* a worker ends it */
+        connection->stream.in_error = -ENOMEM;
         make_ready(connection);
+        return 0;
+    }
+    torci_receive_arm(&connection->stream);
     return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "core/time.h"
 #include "io/executor_internal.h"
 #include "net/serve_internal.h"
+#include "net/tls.h"
 #include "shard/alloc.h"
 #include "shard/run.h"
 
@@ -113,7 +114,8 @@ static int connection(void *arg)
     struct torci_server *server = start.server;
     struct torc_stream stream; /* on the task's own page */
     torci_server_enter(server, &stream, start.fd);
-    int result = torci_server_greet(server, &stream);
+    struct torc_tls_context *tls = server->options.tls;
+    int result = tls ? torc_tls_start(&stream, tls, NULL) : 0;
     if (!result)
         result = server->fn(&stream, server->arg);
     bool polite = torci_server_is_polite(server, &stream);
@@ -122,13 +124,6 @@ static int connection(void *arg)
         wait_for_end(&stream);
     torc_stream_close(&stream);
     torci_server_ended(server);
-    return 0;
-}
-
-int torci_server_greet(struct torci_server *server, struct torc_stream *stream)
-{
-    (void)server;
-    (void)stream;
     return 0;
 }
 

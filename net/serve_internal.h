@@ -59,8 +59,6 @@ void torci_server_left(struct torci_server *server, struct torc_stream *stream, 
 bool torci_server_is_polite(const struct torci_server *server, const struct torc_stream *stream);
 /* One connection less: it has gone, and all that was its own. */
 void torci_server_ended(struct torci_server *server);
-/* What begins a connection before its function: TLS. In a task. */
-int torci_server_greet(struct torci_server *server, struct torc_stream *stream) TORC_MUST_CHECK;
 
 void torci_handlers_init(struct torci_server *server);
 /* Handlers are told that the server is draining: idle connections end. */
