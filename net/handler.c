@@ -80,17 +80,29 @@ static void close_connection(struct connection *connection, int result)
     torci_server_ended(server);
 }
 
-static void run(struct connection *connection)
+/* A filter may have nothing to show for what has come: half a record, or a step of its handshake. */
+static int call(struct connection *connection)
 {
     struct torci_server *server = connection->server;
+    struct torc_stream *stream = &connection->stream;
+    int ready = stream->filter ? stream->filter->ready(stream) : 1;
+    if (ready == -EAGAIN)
+        return 1;
+    if (ready <= 0)
+        return ready;
+    if (stream->ended || torci_stream_is_leaving(stream))
+        connection->end_told = true;
+    return server->fn(stream, server->arg);
+}
+
+static void run(struct connection *connection)
+{
     struct torc_stream *stream = &connection->stream;
     int result;
     connection->running = true;
     do {
-        if (stream->ended || torci_stream_is_leaving(stream))
-            connection->end_told = true;
         connection->came = stream->taken = false;
-        result = server->fn(stream, server->arg);
+        result = call(connection);
     } while (result > 0 && has_work(connection));
     if (result > 0 && connection->end_told)
         result = stream->in_error;
@@ -187,7 +199,11 @@ void torci_handler_start(struct torci_server *server, int fd)
     torci_link_init(&connection->ready);
     connection->running = connection->came = connection->end_told = false;
     connection->stream.on_event = on_event;
-    torci_receive_arm(&connection->stream);
+    int err = server->options.tls ? torci_tls_accept(&connection->stream, server->options.tls) : 0;
+    if (err)
+        close_connection(connection, err);
+    else
+        torci_receive_arm(&connection->stream);
 }
 
 void torci_handlers_drain(struct torci_server *server)

@@ -14,6 +14,7 @@
 #include "core/time.h"
 #include "io/executor_internal.h"
 #include "net/serve_internal.h"
+#include "net/tls.h"
 #include "shard/alloc.h"
 #include "shard/run.h"
 
@@ -82,8 +83,13 @@ static int connection(void *arg)
     torc_free(arg);
     struct torci_server *server = start.server;
     struct torc_stream stream; /* on the task's own page */
-    if (!torci_server_enter(server, &stream, start.fd))
-        torci_server_leave(server, &stream, server->fn(&stream, server->arg));
+    if (!torci_server_enter(server, &stream, start.fd)) {
+        struct torc_tls_context *tls = server->options.tls;
+        int result = tls ? torc_tls_start(&stream, tls, NULL) : 0;
+        if (!result)
+            result = server->fn(&stream, server->arg);
+        torci_server_leave(server, &stream, result);
+    }
     torci_server_ended(server);
     return 0;
 }
