@@ -43,6 +43,7 @@ struct torci_traffic {
     void *net;                          /* the room's state of this executor */
     bool dirty;                         /* FLUSH has something to do */
     bool queued;                        /* silent sends are in the queue: enter this turn */
+    bool awaited;                       /* ... and somebody sleeps until they are over: don't */
     uint32_t came;                      /* messages that have come since the loop last waited */
     uint32_t largest_bytes;             /* of those */
     uint32_t live;                      /* connections */

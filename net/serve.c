@@ -309,9 +309,11 @@ static int listen_first(struct torc_listener *listener, const char *text,
     if (by_kernel && address.transport != TORC_TCP)
         return -EOPNOTSUPP;
     *shares = by_kernel && torc_shard_count() > 1;
-    if (!by_kernel && torc_shard_count() > 1)
+    if (!by_kernel && torc_shard_count() > 1 && options->direct) {
         options->direct = false; /* until they have come to their shard */
-    return torci_listen(listener, &address, options, *shares);
+        err = torci_slots_share(torci_io_this());
+    }
+    return err ? err : torci_listen(listener, &address, options, *shares);
 }
 
 /* This shard's listener, if it has one of its own: *LISTENS. */

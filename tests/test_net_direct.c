@@ -182,7 +182,7 @@ static int everything(struct torc_stream *stream, void *arg)
     large = calloc(1, LARGE_BYTES);
     n = torc_stream_write_all(stream, large, LARGE_BYTES);
     free(large);
-    int err = n < 0 ? (int)n : torc_stream_end(stream);fprintf(stderr,"n %zd end %d\n",n,err);
+    int err = n < 0 ? (int)n : torc_stream_end(stream);
     return err ? err : (int)torc_stream_read(stream, line, sizeof line);
 }
 

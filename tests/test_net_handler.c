@@ -280,8 +280,8 @@ static int one_line(struct torc_stream *stream, void *arg)
     (void)arg;
     more(&calls);
     size_t there = torc_stream_available(stream);
-    ssize_t n = there ? torc_stream_peek_at_least(stream, there, &data)
-                      : torc_stream_peek(stream, &data);
+    ssize_t n =
+        there ? torc_stream_peek_at_least(stream, there, &data) : torc_stream_peek(stream, &data);
     if (n <= 0)
         return (int)n;
     const char *end = memchr(data, '\n', (size_t)n);
