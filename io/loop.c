@@ -282,7 +282,7 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
         io->outside.turn(io);
     if (io->traffic.dirty)
         io->traffic.flush(io);
-    if (wait_until_ns && (io->exec.top.first_runnable || wants_room(io)))
+    if (wait_until_ns && (io->exec.top.first_runnable || wants_room(io) || io->traffic.awaited))
         wait_until_ns = 0;
     if (TORC_UNLIKELY(io->poll_ring.in_flight > 0)) {
         /* nobody tells us when a polled operation is done: keep asking */

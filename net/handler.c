@@ -55,7 +55,6 @@ static void make_ready(struct connection *connection)
     if (torci_link_is_queued(&connection->ready))
         return;
     torci_list_push_back(&server->ready, &connection->ready);
-    server->net->io->traffic.dirty = true; /* the end of the turn sees whether somebody is at it */
     torci_handlers_look(server);
 }
 
@@ -253,10 +252,8 @@ static void wake_worker(struct torci_server *server)
     if (server->starting)
         return;
     if (torc_spawn_with(&server->tasks, &(struct torc_task_options){.name = "handler"}, work,
-                        server)) {
-        server->net->io->traffic.dirty = true; /* the end of the next turn tries again */
-        return;
-    }
+                        server))
+        return; /* the end of the next turn tries again */
     server->starting = true;
     server->workers++;
 }
@@ -265,6 +262,7 @@ void torci_handlers_look(struct torci_server *server)
 {
     if (torci_list_is_empty(&server->ready) || server->stopping)
         return;
+    server->net->io->traffic.dirty = true; /* the end of the next turn sees whether it got on */
     struct torci_worker *active = server->active;
     if (active && !active->fiber->park)
         return; /* it is at it, or will be */
