@@ -562,6 +562,9 @@ static int bind_kinds(void *arg)
     snprintf(from, sizeof from, "tcp://127.0.0.1:%u", ntohs(in.sin_port));
     check_from("a", from, from, false);
     check_from("a", from, from, false);
+    char any[64];
+    snprintf(any, sizeof any, "tcp://:%u", ntohs(in.sin_port));
+    check_from("a", any, from, false);
     static const struct {
         const char *from;
         int error;
