@@ -86,6 +86,10 @@ static int batch_errors(void *arg)
     CHECK_EQ(torc_datagram_send_batch(&a, messages, 1), -EINVAL);
     CHECK_EQ(torc_datagram_send(&a, large, 1, &messages[0].peer), -EINVAL);
 
+    torc_datagram_close(&alone);
+    open_at(&alone, abstract("alone"));
+    CHECK_EQ(torc_datagram_send(&alone, large, 1, NULL), -EDESTADDRREQ);
+
     /* too large for the room, between others */
     CHECK_EQ(receive_for(&b, TORC_SEC), 1);
     CHECK_EQ(torc_datagram_send(&a, "1", 1, NULL), 1);
