@@ -552,6 +552,16 @@ static int ends(void *arg)
     }
     CHECK_EQ(torc_stream_read(&pair[1], &byte, 1), 0);
     torc_stream_close(&pair[1]);
+
+    /* it has not read what it was sent, which is a failure, from now on */
+    open_pair(pair);
+    send_fds(&pair[1], "unread", &file, 1);
+    torc_stream_close(&pair[0]);
+    for (int i = 0; i < 2; i++) {
+        count = 1;
+        CHECK_EQ(torc_stream_receive_fds(&pair[1], &byte, 1, &got, &count), -ECONNRESET);
+    }
+    torc_stream_close(&pair[1]);
     close(file);
     return 0;
 }
