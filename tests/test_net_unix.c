@@ -538,6 +538,7 @@ static int ends(void *arg)
     torc_stream_close(&pair[0]);
     CHECK_EQ(torc_stream_send_fds(&pair[1], "x", 1, &file, 1), -EPIPE);
     CHECK_EQ(torc_stream_send_fds(&pair[1], "x", 1, &file, 1), -EPIPE);
+    CHECK_EQ(torc_stream_print(&pair[1], "x"), -EPIPE);
     close_pair(pair);
 
     open_pair(pair);
