@@ -327,7 +327,7 @@ static int find_listener(const struct torci_spread_key *key, struct torci_joined
 static int serve(const char *address, torc_stream_fn *fn, void *arg,
                  const struct torc_serve_options *options, bool is_handler)
 {
-    const struct torci_spread_key key = {address, fn, arg};
+    const struct torci_spread_key key = {address, fn};
     struct torci_server server;
     struct torc_listener listener;
     struct torci_joined joined = {.leads = true};
