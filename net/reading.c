@@ -35,7 +35,7 @@ char *torci_kept_room(struct torc_stream *stream, size_t size)
         return NULL;
     grown->from = 0;
     grown->to = (uint32_t)have;
-    grown->size = (uint32_t)(torc_alloc_size(grown) - sizeof *grown);
+    grown->size = (uint32_t)(wanted - sizeof *grown);
     if (kept)
         memcpy(grown->bytes, kept->bytes + kept->from, have);
     torc_free(kept);
