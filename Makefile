@@ -6,7 +6,8 @@
 # make lint | test-aarch64 | verify | bench | stress | stress-channels | install | uninstall | clean
 #
 # B=DIR builds elsewhere. SAN=address,undefined or SAN=thread instruments. CC=clang works too.
-# CI=1 turns warnings into errors. CFLAGS, LDFLAGS, PREFIX and DESTDIR are the user's.
+# CI=1 turns warnings into errors. TLS=no leaves OpenSSL out; it is taken where pkg-config finds it.
+# CFLAGS, LDFLAGS, PREFIX and DESTDIR are the user's.
 
 comma := ,
 ifeq ($(origin CC),default)
@@ -34,17 +35,22 @@ SANFLAGS = -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -
 PIC      = -fPIC -fno-semantic-interposition -ftls-model=initial-exec
 PIE      = -pie
 FLAGS    = -std=c17 -D_GNU_SOURCE -I. -pthread $(PIC) -ffunction-sections $(WARN) $(if $(SAN),,$(HARDEN)) \
-           $(CPPFLAGS) $(CFLAGS) $(if $(SAN),$(SANFLAGS)) $(OWN)
+           $(if $(filter yes,$(TLS)),-DTORC_TLS) $(CPPFLAGS) $(CFLAGS) $(if $(SAN),$(SANFLAGS)) $(OWN)
 LINK     = $(CC) $(FLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS) -o $@
 HWLOC    = $(shell pkg-config --libs hwloc 2>/dev/null || echo -lhwloc)
-LDLIBS   = -luring $(HWLOC)
+TLS      = $(if $(filter net,$(ROOMS)),$(HAS_SSL))
+HAS_SSL := $(shell pkg-config --exists 'libssl >= 3' 2>/dev/null && echo yes || echo no)
+SSL_LIBS = $(if $(filter yes,$(TLS)),$(shell pkg-config --libs libssl libcrypto))
+LDLIBS   = -luring $(HWLOC) $(SSL_LIBS)
 APP_LIBS = -lblkid -lm
 # Criterion takes a leak report for a pass and cannot start under TSan: instrumented tests run on
 # the small runner, as those for another architecture do.
 SMALL    = $(SAN)
 
 ROOMS    = core io shard dma net
-LIB_SRC := $(wildcard $(ROOMS:%=%/*.c))
+NO_TLS   = net/tls_none.c
+LIB_SRC := $(filter-out $(if $(filter yes,$(TLS)),$(NO_TLS),$(filter-out $(NO_TLS),$(wildcard net/tls*.c))),\
+           $(wildcard $(ROOMS:%=%/*.c)))
 LIB_OBJ  = $(LIB_SRC:%.c=$B/%.o)
 APP_OBJ := $(patsubst %.c,$B/%.o,$(wildcard apps/torc/*.c))
 MICRO   := $(patsubst %.c,$B/%.o,$(wildcard bench/micro*.c))
@@ -124,7 +130,7 @@ $B/tests/deny_uring: $B/tests/deny_uring.o
 	$(LINK) $(PIE) $<
 
 # Tests of the programs' own parts see all of the program but its main.
-$(filter $B/tests/test_bench_% $B/tests/test_info_%,$(TESTS)): $B/tests/%: $B/tests/%.o $(RUNNER) \
+$(filter $B/tests/test_bench_% $B/tests/test_info_% $B/tests/test_proxy_%,$(TESTS)): $B/tests/%: $B/tests/%.o $(RUNNER) \
                        $(filter-out $B/apps/torc/main.o,$(APP_OBJ)) $B/libtorc.a
 	$(LINK) $(PIE) $^ $(if $(SMALL),,-lcriterion) $(LDLIBS) $(APP_LIBS)
 
@@ -177,7 +183,7 @@ install: lib $(if $(APP_OBJ),$B/torc)
 	install -m 755 $B/libtorc.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib
 	ln -sf libtorc.so.$(SOVER) $(DESTDIR)$(PREFIX)/lib/libtorc.so
 	set -e; for h in $(PUBLIC); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/torc/$$h; done
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' torc.pc.in \
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@SSL_LIBS@|$(SSL_LIBS)|' torc.pc.in \
 	 >$(DESTDIR)$(PREFIX)/lib/pkgconfig/torc.pc
 	$(if $(APP_OBJ),install -m 755 $B/torc $(DESTDIR)$(PREFIX)/bin)
 	@$(if $(DESTDIR),,ldconfig 2>/dev/null || :)

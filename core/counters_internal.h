@@ -90,6 +90,8 @@
     COUNTER(net_sends_queued, "", "sends by entries of the queue") \
     COUNTER(net_sent_bytes, "bytes", "sent by streams") \
     COUNTER(net_blocked, "", "times a stream's peer took no more") \
+    COUNTER(net_tls_handshakes, "", "TLS handshakes that succeeded, on either side") \
+    COUNTER(net_tls_resumed, "", "of those: with the session of an earlier one") \
     COUNTER(net_datagrams_received, "", "datagrams received; what was coalesced is one") \
     COUNTER(net_datagram_received_bytes, "bytes", "received in those") \
     COUNTER(net_datagrams_sent, "", "datagrams sent; what is cut up by the kernel is one") \

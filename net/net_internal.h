@@ -73,6 +73,7 @@ struct torci_net {
     struct torci_link crowded;           /* ... and may have to end */
     struct torci_link servers;           /* with handlers: somebody must take up what is ready */
     struct torci_link waiting_for_files; /* listeners out of descriptors: net/listener.c */
+    struct torci_link spreads;           /* shard 0's: servers of all shards, net/spread.c */
     struct torci_resolver resolver;      /* net/resolve.c */
 };
 
@@ -237,9 +238,19 @@ static inline size_t torci_send_room(const struct torc_stream *stream)
     return torci_chunk_bytes(stream->net, stream->out) - stream->net->chunks[stream->out].to;
 }
 
+/* Whether there is room for SIZE bytes; what the chunk holds is handed over if that makes some. */
+bool torci_send_make_room(struct torc_stream *stream, size_t size);
+/* Waits until there may be: 0, -ECANCELED, -ETIMEDOUT. */
+int torci_send_wait(struct torc_stream *stream) TORC_MUST_CHECK;
+
 /* ------ Direct descriptors and listeners: net/direct.c, net/listener.c */
 
 void torci_close_direct(struct torci_net *net, int slot);
+/* The same with a reset of the connection, where the kernel has the means (6.7). */
+void torci_reset_direct(struct torci_net *net, int slot);
+/* Makes FD, which is closed in any case, a direct one: the slot. -ENFILE: all are taken; -ECANCELED, -ETIMEDOUT. In a
+ * task. */
+int torci_make_direct(struct torci_net *net, int fd) TORC_MUST_CHECK;
 int torci_shutdown_direct(struct torc_stream *stream) TORC_MUST_CHECK;
 /* A descriptor is free: listeners that are out of them may go on. */
 void torci_listeners_file_closed(struct torci_net *net);
@@ -249,10 +260,19 @@ void torci_listeners_file_closed(struct torci_net *net);
 
 struct torci_filter {
     ssize_t (*write)(struct torc_stream *stream, const struct iovec *pieces, unsigned count);
+    ssize_t (*try_write)(struct torc_stream *stream, const void *memory, size_t size);
     /* Makes kept input of what the chunks hold: more than 0: it did; 0: the peer's end; -EAGAIN: more has to come first. */
     ssize_t (*fill)(struct torc_stream *stream);
-    int (*end)(struct torc_stream *stream);
+    /* Whether a handler has a reason to be called: more than 0: kept input, or an end or an error that reading gives;
+     * -EAGAIN: more has to come first; else the connection is over. Never waits. */
+    int (*ready)(struct torc_stream *stream);
+    int (*end)(struct torc_stream *stream); /* may be NULL */
     void (*close)(struct torc_stream *stream);
 };
+
+struct torc_tls_context;
+
+/* STREAM, which is told of events, is to be a server's: the handshake goes on whenever ready is asked. 0, -ENOMEM. */
+int torci_tls_accept(struct torc_stream *stream, struct torc_tls_context *context) TORC_MUST_CHECK;
 
 #endif

@@ -76,10 +76,14 @@ static int keep_first(struct torc_stream *stream)
 
 int torci_input_keep(struct torc_stream *stream)
 {
-    int err = 0;
-    while (!err && !stream->filter && stream->in_first != TORCI_NO_CHUNK)
-        err = keep_first(stream);
-    return err;
+    ssize_t some = 1;
+    while (some > 0 && stream->in_first != TORCI_NO_CHUNK) {
+        if (stream->filter)
+            some = stream->filter->fill(stream); /* what it ends with, it will say again */
+        else
+            some = keep_first(stream) ? -ENOMEM : 1;
+    }
+    return some == -ENOMEM ? -ENOMEM : 0;
 }
 
 /* More kept input: 1; what reading ends with. PARTIAL: something waits for its rest. */
@@ -179,8 +183,12 @@ ssize_t torci_kept_peek(struct torc_stream *stream, size_t size, const void **da
 size_t torc_stream_available(const struct torc_stream *stream)
 {
     size_t size = kept_bytes(stream);
-    if (stream->filter)
-        return size;
+    if (stream->filter) {
+        /* its form changes, not its input */
+        struct torc_stream *same = __extension__(struct torc_stream *)(uintptr_t) stream;
+        ssize_t more = size ? 0 : stream->filter->fill(same);
+        return more > 0 ? kept_bytes(stream) : size;
+    }
     for (uint16_t at = stream->in_first; at != TORCI_NO_CHUNK; at = stream->net->chunks[at].next)
         size += stream->net->chunks[at].to - stream->net->chunks[at].from;
     return size;

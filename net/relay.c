@@ -124,18 +124,18 @@ static inline void count(struct way *way, size_t size)
     way->left -= size;
 }
 
-/* Copies what is left of the limit, or of the output chunk, and of the first piece of input: false: there is no room. */
-static bool copy_some(struct way *way, const char *data, size_t size)
+/* A part of the first piece of input, which stays the input's memory: small ones are copied, others sent from where they
+ * are. False: there is no room. */
+static bool send_some(struct way *way, char *data, size_t size)
 {
-    size_t room = torci_send_room(way->to);
-    if (size > room)
-        size = room;
     if (size > way->left)
         size = way->left;
-    if (size && !torci_send_gather(way->to, data, size))
-        size = 0;
-    if (!size)
-        return false;
+    if (size > TORCI_SMALL_BYTES || !torci_send_gather(way->to, data, size)) {
+        ssize_t sent = torci_send_now(way->to, &(struct iovec){data, size}, 1);
+        if (sent <= 0)
+            return false;
+        size = (size_t)sent;
+    }
     count(way, size);
     torc_stream_consume(way->from, size);
     if (!way->left && has_input(way->from))
@@ -152,7 +152,7 @@ static bool hand_over(struct way *way)
         return false;
     }
     if (TORC_UNLIKELY(from->kept != NULL))
-        return copy_some(way, from->kept->bytes + from->kept->from,
+        return send_some(way, from->kept->bytes + from->kept->from,
                          from->kept->to - from->kept->from);
     const struct torci_chunk *chunk = torci_input_first(from);
     size_t size = chunk->to - chunk->from;
@@ -162,7 +162,7 @@ static bool hand_over(struct way *way)
         return true;
     }
     if (size > way->left || size <= TORCI_SMALL_BYTES)
-        return copy_some(way, torci_chunk_memory(from->net, from->in_first) + chunk->from, size);
+        return send_some(way, torci_chunk_memory(from->net, from->in_first) + chunk->from, size);
     return false;
 }
 

@@ -73,6 +73,7 @@ void torci_send_fail(struct torc_stream *stream, int error)
         stream->renew = true;
         torci_receive_crowd(stream);
     }
+    stream->wants_room |= stream->relay != NULL; /* it may wait for nothing else */
     torci_stream_tell(stream, TORCI_EVENT_ROOM);
 }
 
@@ -374,7 +375,17 @@ ssize_t torci_send_now(struct torc_stream *stream, const struct iovec *pieces, u
     return done || !size ? (ssize_t)done : -EAGAIN;
 }
 
-static int wait_for_room(struct torc_stream *stream)
+bool torci_send_make_room(struct torc_stream *stream, size_t size)
+{
+    if (stream->out_state == TORCI_OUT_IDLE && torci_send_room(stream) < size) {
+        torci_list_unlink(&stream->link);
+        torci_send_output(stream);
+    }
+    return torci_send_room(stream) >= size &&
+           (stream->out != TORCI_NO_CHUNK || stream->net->free_count > 0);
+}
+
+int torci_send_wait(struct torc_stream *stream)
 {
     TORC_ASSERT(!stream->writer); /* one task writes to a stream */
     if (stream->out_state == TORCI_OUT_IDLE)
@@ -435,7 +446,7 @@ ssize_t torci_send(struct torc_stream *stream, const struct iovec *pieces, unsig
             done += (size_t)taken;
             continue;
         }
-        int err = wait_for_room(stream);
+        int err = torci_send_wait(stream);
         if (err)
             return err;
     }
@@ -451,7 +462,7 @@ int torci_send_flush(struct torc_stream *stream)
             if (stream->out_error || stream->out == TORCI_NO_CHUNK)
                 break;
         }
-        int err = wait_for_room(stream);
+        int err = torci_send_wait(stream);
         if (err)
             return err;
     }

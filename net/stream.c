@@ -198,7 +198,7 @@ ssize_t torc_stream_try_write(struct torc_stream *stream, const void *memory, si
 {
     struct iovec piece = {__extension__(void *)(uintptr_t) memory, size};
     if (stream->filter)
-        return -EOPNOTSUPP;
+        return stream->filter->try_write(stream, memory, size);
     return torci_send_now(stream, &piece, 1);
 }
 

@@ -1,153 +1,183 @@
 /* SPDX-License-Identifier: MIT
  *
- * The policy of the loop's pace, on an executor that is only a struct: how many messages a turn waits for, and when
- * it spins.
+ * The pace by itself: turns that the test makes up, against a kernel that only tells how much CPU time was used.
  */
+#include <errno.h>
+#include <time.h>
+
 #include "io/abi_internal.h"
 #include "io/io_internal.h"
 #include "tests/harness.h"
 
-static struct torci_io *made_up(uint32_t live)
+enum { EPOCH_TURNS = 64, MESSAGES = 32 };
+
+static struct torci_io io;
+static uint64_t used_ns;
+static bool refuses;
+
+static long tell_cpu_time(void *context, long number, const long arguments[6])
 {
-    static struct torci_io io;
-    memset(&io, 0, sizeof io);
+    (void)context;
+    if (refuses || number != SYS_clock_gettime || arguments[0] != CLOCK_THREAD_CPUTIME_ID)
+        return -EINVAL;
+    struct timespec *time = (struct timespec *)(uintptr_t)arguments[1];
+    time->tv_sec = (time_t)(used_ns / TORC_SEC);
+    time->tv_nsec = (long)(used_ns % TORC_SEC);
+    return 0;
+}
+
+static void setup(uint32_t connections)
+{
+    static struct torci_kernel kernel;
+    kernel.call = tell_cpu_time;
+    io = (struct torci_io){.kernel = &kernel};
     io.ring.features = TORCI_FEATURE_MIN_WAIT;
-    io.traffic.live = live;
-    return &io;
+    io.traffic.live = connections;
+    used_ns = 1;
+    refuses = false;
 }
 
-/* A turn of CAME messages, the largest of BYTES, and what the next wait is for. */
-static uint32_t turn(struct torci_io *io, uint32_t came, uint32_t bytes)
+/* A turn that brought so many messages, all of ACTIVE connections' in their first turn of an epoch. */
+static uint32_t turn(uint32_t messages, uint32_t bytes, uint32_t active, uint32_t *min_wait_us)
 {
-    uint32_t min_wait_us = 0;
-    io->traffic.came = came;
-    io->traffic.largest_bytes = bytes;
-    torci_pace_turn(io);
-    CHECK_EQ(io->traffic.came, 0);
-    CHECK_EQ(io->traffic.largest_bytes, 0);
-    uint32_t want = torci_pace_want(io, &min_wait_us);
-    CHECK(want >= 1);
-    CHECK_EQ(min_wait_us > 0, want > 1);
-    return want;
+    io.traffic.came = messages;
+    io.traffic.largest_bytes = bytes;
+    io.traffic.active = active;
+    torci_pace_turn(&io);
+    *min_wait_us = 0;
+    return torci_pace_want(&io, min_wait_us);
 }
 
-TEST(pace, waits_for_one_without_traffic)
+/* Epochs whose messages cost WITHOUT and WITH ns of CPU time each; how many of them waited for batches. */
+static uint32_t epochs(uint32_t count, uint64_t without, uint64_t with)
 {
-    CHECK_EQ(turn(made_up(0), 0, 0), 1);
-    CHECK_EQ(turn(made_up(1000), 0, 0), 1);
-    CHECK_EQ(turn(made_up(1000), TORCI_PACE_MANY - 1, 64), 1);
-    CHECK_EQ(turn(made_up(2), 100, 64), 1);
-    CHECK_EQ(turn(made_up(2 * TORCI_PACE_MANY - 1), 100, 64), 1);
-}
-
-TEST(pace, waits_for_a_batch_where_many_come)
-{
-    struct torci_io *io = made_up(1000);
-    CHECK(turn(io, TORCI_PACE_MANY, 64) > TORCI_PACE_MANY);
-    uint32_t before = 0;
-    for (uint32_t came = TORCI_PACE_MANY; came <= 1000; came *= 2) {
-        io = made_up(1000);
-        uint32_t want = turn(io, came, 64);
-        CHECK(want >= before && want <= came + came / 8);
-        before = want;
+    uint32_t batching = 0, us;
+    for (uint32_t i = 0; i < count; i++) {
+        batching += io.pace.batching;
+        for (uint32_t j = 0; j < EPOCH_TURNS; j++) {
+            used_ns += MESSAGES * (io.pace.batching ? with : without);
+            (void)turn(MESSAGES, 64, 100, &us);
+        }
     }
-    CHECK_EQ(before, 64); /* never for more */
+    return batching;
 }
 
-TEST(pace, does_not_wait_for_more_than_half_of_the_connections)
+TEST(pace, waits_for_batches_where_they_cost_less)
 {
-    CHECK_EQ(turn(made_up(40), 40, 64), 20);
-    CHECK_EQ(turn(made_up(100), 100, 64), 50);
+    setup(100);
+    uint32_t batching = epochs(500, 4000, 3600);
+    CHECK(io.pace.batching && !io.pace.trying);
+    CHECK(batching > 400);
 }
 
-TEST(pace, does_not_wait_where_the_kernel_can_not_stop_waiting)
+TEST(pace, does_not_where_they_cost_more)
 {
-    struct torci_io *io = made_up(1000);
-    io->ring.features = 0;
-    CHECK_EQ(turn(io, 100, 64), 1);
+    setup(100);
+    uint32_t batching = epochs(1000, 4000, 4300);
+    CHECK(!io.pace.batching || io.pace.trying);
+    CHECK(batching > 2);  /* it has looked */
+    CHECK(batching < 50); /* and not often */
 }
 
-TEST(pace, waits_for_fewer_when_fewer_come)
+TEST(pace, goes_back_when_batches_pay_no_more)
 {
-    struct torci_io *io = made_up(1000);
-    CHECK_EQ(turn(io, 64, 64), 64);
-    CHECK_EQ(turn(io, 20, 64), 20); /* less than half of it: no more than that for a while */
-    CHECK_EQ(turn(io, 64, 64), 20);
-    unsigned turns = 0;
-    while (turn(io, 64, 64) == 20) {
-        turns++;
-        CHECK(turns < 1000);
+    setup(100);
+    epochs(300, 4000, 3600);
+    CHECK(io.pace.batching);
+    epochs(1000, 3600, 4000);
+    CHECK(!io.pace.batching || io.pace.trying);
+}
+
+TEST(pace, does_not_try_where_nobody_tells_the_cpu_time)
+{
+    setup(100);
+    refuses = true;
+    CHECK_EQ(epochs(200, 4000, 3600), 0);
+}
+
+TEST(pace, asks_for_as_many_again_up_to_half_of_the_active_connections)
+{
+    uint32_t us;
+    setup(1000);
+    io.pace.batching = true;
+    CHECK_EQ(turn(7, 64, 100, &us), 1);
+    CHECK_EQ(us, 0);
+    CHECK_EQ(turn(16, 64, 100, &us), 18);
+    CHECK(us > 0);
+    CHECK_EQ(turn(200, 64, 1000, &us), 64);
+    for (uint32_t i = 0; i < EPOCH_TURNS; i++)
+        (void)turn(40, 64, 20, &us);
+    CHECK_EQ(turn(40, 64, 20, &us), 10); /* 980 of them only listen */
+}
+
+TEST(pace, does_not_wait_again_for_what_did_not_come)
+{
+    uint32_t us;
+    setup(1000);
+    io.pace.batching = true;
+    CHECK_EQ(turn(56, 64, 1000, &us), 63);
+    CHECK_EQ(turn(20, 64, 1000, &us), 20); /* less than half of it: no more than that for a while */
+    CHECK_EQ(turn(40, 64, 1000, &us), 20);
+}
+
+TEST(pace, never_waits_for_batches_without_the_kernels_help)
+{
+    uint32_t us;
+    setup(1000);
+    io.ring.features = 0;
+    io.pace.batching = true;
+    CHECK_EQ(turn(56, 64, 1000, &us), 1);
+}
+
+TEST(pace, spins_after_few_messages_and_less_after_large_ones)
+{
+    uint32_t us;
+    setup(4);
+    CHECK_EQ(torci_pace_spin_ns(&io), 0);
+    (void)turn(2, 64, 2, &us);
+    uint64_t small_ns = torci_pace_spin_ns(&io);
+    (void)turn(2, 65536, 2, &us);
+    uint64_t large_ns = torci_pace_spin_ns(&io);
+    CHECK(small_ns > large_ns && large_ns > 0);
+    (void)turn(8, 64, 4, &us);
+    CHECK_EQ(torci_pace_spin_ns(&io), 0);
+}
+
+TEST(pace, never_spins_on_a_shared_cpu_or_when_told_not_to)
+{
+    uint32_t us;
+    setup(4);
+    (void)turn(2, 64, 2, &us);
+    io.shares_cpu = true;
+    CHECK_EQ(torci_pace_spin_ns(&io), 0);
+    io.shares_cpu = false;
+    io.config.no_spin = true;
+    CHECK_EQ(torci_pace_spin_ns(&io), 0);
+}
+
+/* How many turns without spinning until the next attempt, which FAILS or not. */
+static uint32_t turns_of_rest(bool came)
+{
+    uint32_t us, rest = 0;
+    for (;; rest++) {
+        (void)turn(1, 64, 1, &us);
+        if (torci_pace_spin_ns(&io))
+            break;
+        CHECK(rest < 1000);
     }
-    CHECK(turns > 10);
-    CHECK_EQ(turn(io, 64, 64), 64); /* forgotten */
+    torci_pace_spun(&io, came);
+    return rest;
 }
 
-TEST(pace, idle_connections_do_not_count)
+TEST(pace, rests_longer_the_more_often_spinning_was_in_vain)
 {
-    struct torci_io *io = made_up(1000);
-    for (int i = 0; i < 1000; i++) { /* 30 connections take part, each in every turn */
-        if (i % 64 == 0)
-            io->traffic.active = 30;
-        (void)turn(io, 30, 64);
-    }
-    CHECK_EQ(turn(io, 30, 64), 15);
-}
-
-TEST(pace, spins_after_small_turns_only)
-{
-    struct torci_io *io = made_up(1);
-    CHECK_EQ(torci_pace_spin_ns(io), 0); /* nothing has come at all */
-    (void)turn(io, 1, 64);
-    CHECK(torci_pace_spin_ns(io) > 0);
-    (void)turn(io, TORCI_PACE_MANY, 64);
-    CHECK_EQ(torci_pace_spin_ns(io), 0);
-    (void)turn(io, 1, 64);
-    uint64_t small = torci_pace_spin_ns(io);
-    (void)turn(io, 1, TORCI_PACE_LARGE_BYTES + 1);
-    CHECK(torci_pace_spin_ns(io) < small);
-    (void)turn(io, 0, 0);
-    CHECK_EQ(torci_pace_spin_ns(io), 0);
-}
-
-TEST(pace, does_not_spin_where_others_need_the_cpu_or_nobody_wants_it)
-{
-    struct torci_io *io = made_up(1);
-    io->shares_cpu = true;
-    (void)turn(io, 1, 64);
-    CHECK_EQ(torci_pace_spin_ns(io), 0);
-    io = made_up(1);
-    io->config.no_spin = true;
-    (void)turn(io, 1, 64);
-    CHECK_EQ(torci_pace_spin_ns(io), 0);
-}
-
-/* Turns that pass until it spins again. */
-static unsigned rest(struct torci_io *io)
-{
-    unsigned turns = 0;
-    for (;; turns++) {
-        (void)turn(io, 1, 64);
-        if (torci_pace_spin_ns(io))
-            return turns;
-        CHECK(turns < 10000);
-    }
-}
-
-TEST(pace, rests_longer_each_time_that_spinning_was_in_vain)
-{
-    struct torci_io *io = made_up(1);
-    unsigned before = 0;
-    CHECK_EQ(rest(io), 0);
-    for (int i = 0; i < 8; i++) {
-        torci_pace_spun(io, false);
-        unsigned now = rest(io);
-        CHECK(now > before);
-        before = now;
-    }
-    for (int i = 0; i < 4; i++) {
-        torci_pace_spun(io, false);
-        CHECK_EQ(rest(io), 255);
-    }
-    torci_pace_spun(io, true);
-    CHECK_EQ(rest(io), 0);
+    setup(1);
+    CHECK_EQ(turns_of_rest(true), 0);
+    CHECK_EQ(turns_of_rest(false), 0);
+    CHECK_EQ(turns_of_rest(false), 1);
+    CHECK_EQ(turns_of_rest(false), 3);
+    for (int i = 0; i < 10; i++)
+        (void)turns_of_rest(false);
+    CHECK_EQ(turns_of_rest(true), 255);
+    CHECK_EQ(turns_of_rest(true), 0);
 }

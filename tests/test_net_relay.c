@@ -414,11 +414,11 @@ static int ended_then_gone(void *arg)
     torc_stream_close(&quad.right);
     expect(&quad.left, "bye");
     expect_end(&quad.left, 0);
-    for (int i = 0; i < WAIT_ROUNDS && !quad.done; i++) {
+    for (int i = 0; i < WAIT_ROUNDS && !quad.b.out_error; i++) {
         say(&quad.left, "are you there?");
         CHECK_EQ(torc_sleep(TORC_MS), 0);
     }
-    until(&quad.done);
+    until(&quad.done); /* without another word */
     CHECK(quad.result.b_ended && !quad.result.a_ended);
     quad_end(&quad, quad.error, TORC_RELAY_B_FAILED);
     CHECK(quad.error == -ECONNRESET || quad.error == -EPIPE);

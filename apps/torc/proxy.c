@@ -263,7 +263,10 @@ int torc_proxy_main(int argc, char **argv)
     struct proxy_spec spec;
     enum proxy_verdict verdict = proxy_spec_read(&spec, argc, argv);
     int status = verdict == PROXY_REFUSED ? 2 : 0;
-    if (verdict == PROXY_RUN && !spec.check)
+    if (verdict == PROXY_RUN && spec.check)
+        printf("torc proxy: the arguments are fine: %u to listen on, %u backend%s\n",
+               spec.listen_count, spec.to_count, spec.to_count > 1 ? "s" : "");
+    else if (verdict == PROXY_RUN)
         status = run(&spec);
     proxy_spec_free(&spec);
     return status;
