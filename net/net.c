@@ -11,7 +11,7 @@
 
 enum {
     LEVEL_MIN = 8,
-    ARENA_PART = 3,     /* of a small arena, what the pool takes at most */
+    ARENA_PART = 8,     /* of a chosen arena, what the pool takes if that is more than the least */
     PEAK_REFILLS = 256, /* after so many the level is looked at again */
 };
 
@@ -97,7 +97,8 @@ static int map_chunks(struct torci_net *net)
     const struct torci_host *host = &net->io->host;
     uint64_t arena_bytes = net->io->config.arena_bytes;
     for (net->count = TORCI_CHUNKS_MAX; net->count >= TORCI_CHUNKS_MIN; net->count /= 2) {
-        if (arena_bytes && memory_bytes(net->count) > arena_bytes / ARENA_PART)
+        if (arena_bytes && net->count > TORCI_CHUNKS_MIN &&
+            memory_bytes(net->count) > arena_bytes / ARENA_PART)
             continue;
         net->memory = (char *)host->map(host->map_context, memory_bytes(net->count));
         if (net->memory)
@@ -128,6 +129,7 @@ static int create(struct torci_io *io, struct torci_net **out)
     torci_link_init(&net->dirty);
     torci_link_init(&net->queued);
     torci_link_init(&net->starved);
+    torci_link_init(&net->armed);
     torci_link_init(&net->crowded);
     torci_link_init(&net->servers);
     torci_link_init(&net->waiting_for_files);
@@ -190,6 +192,17 @@ static void map_small(struct torci_net *net)
     }
 }
 
+/* Receives that go on and on begin anew, as such of one chunk. */
+static void renew_all(struct torci_net *net)
+{
+    while (!torci_list_is_empty(&net->armed)) {
+        struct torc_stream *stream =
+            TORC_CONTAINER_OF(net->armed.next, struct torc_stream, in_link);
+        stream->renew = true;
+        torci_receive_crowd(stream);
+    }
+}
+
 static void look_at_pressure(struct torci_net *net)
 {
     uint32_t with_streams = net->count - net->free_count - (net->held - net->held_small);
@@ -197,6 +210,7 @@ static void look_at_pressure(struct torci_net *net)
         net->pressed = true;
         torci_count(&net->io->exec.counters->net_pressed);
         map_small(net);
+        renew_all(net);
     } else if (TORC_UNLIKELY(net->pressed) && with_streams < net->count / 2) {
         net->pressed = false;
     }
@@ -242,10 +256,12 @@ static void end_crowded(struct torci_net *net)
     struct torci_link *at, *after;
     torci_list_each_safe (at, after, &net->crowded) {
         struct torc_stream *stream = TORC_CONTAINER_OF(at, struct torc_stream, in_link);
-        if (!stream->armed || !torci_receive_is_full(stream))
-            torci_list_unlink(at);
-        else
+        if (torci_receive_is_full(stream)) {
             torci_ignore(torc_op_cancel(&stream->receive));
+        } else {
+            torci_list_unlink(at);
+            torci_list_push_back(&net->armed, at);
+        }
     }
     if (!torci_list_is_empty(&net->crowded))
         net->io->traffic.dirty = true;
