@@ -22,9 +22,19 @@ struct torci_pace {
     uint32_t wanted;        /* by the last batched wait */
     uint32_t cap;           /* on that; 0: none */
     uint32_t turns;
-    uint32_t epoch_turns; /* of the present epoch */
-    uint32_t active;      /* connections that were active in the one before; 0: there was none */
-    uint32_t rest, back;  /* turns left without spinning, and how many the last failure cost */
+    uint32_t rest, back; /* turns left without spinning, and how many the last failure cost */
+
+    /* An epoch is some turns with messages. */
+    uint32_t epoch_turns, epoch_messages; /* of the present one */
+    uint32_t active; /* connections that were active in the one before; 0: there was none */
+    uint64_t cpu_ns; /* of the thread, when it began */
+
+    /* Whether waiting for batches pays here. */
+    bool batching, trying, settling;
+    uint32_t stay;     /* epochs until the other way is tried, or judged */
+    uint32_t patience; /* epochs between two tries */
+    uint64_t cost
+        [2]; /* CPU a message without and with, in 1/16 ns: the mean of late epochs; 0: not known */
 };
 
 /* The loop has nothing to do: the turn is over. */
@@ -35,5 +45,7 @@ uint32_t torci_pace_want(struct torci_io *io, uint32_t *min_wait_us);
 /* How long to spin now; 0: not at all. If it was not 0, torci_pace_spun is told what came of it. */
 uint64_t torci_pace_spin_ns(struct torci_io *io);
 void torci_pace_spun(struct torci_io *io, bool came);
+/* An epoch of large turns is over, whose messages took COST each. */
+void torci_pace_judge(struct torci_pace *pace, uint64_t cost);
 
 #endif

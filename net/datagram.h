@@ -44,7 +44,8 @@ struct torc_datagram {
  * family). With options.socket.reuse_port every shard can have one of the same address. Names are looked up. A Unix path that
  * a dead program has left is taken over; it is removed at close.
  * torc_resolve's errors; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EMFILE, …; -ECONNREFUSED, -ENOENT: there is no such Unix socket
- * to connect to; -EINVAL: neither address, or no datagrams. In a task. */
+ * to connect to; -EPROTOTYPE: not of datagrams; -EINVAL: malformed, no address at all, or two that don't go together. In
+ * a task. */
 int torc_datagram_open(struct torc_datagram *datagram, const char *address,
                        const struct torc_datagram_options *options) TORC_MUST_CHECK;
 /* Makes one of FD, which is the datagram's from now on. -ENOTSOCK, -EINVAL (not of datagrams): it stays the caller's. */

@@ -29,7 +29,7 @@ static int look_up(const char *text, int family, struct torc_address *address)
             break;
     }
     bool datagrams = address->transport == TORC_UDP || address->transport == TORC_UNIX_DATAGRAM;
-    return datagrams ? 0 : -EINVAL;
+    return datagrams ? 0 : -EPROTOTYPE;
 }
 
 static int look_up_both(const char *local, const char *peer, struct torc_datagram *datagram)

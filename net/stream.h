@@ -189,11 +189,15 @@ void torc_stream_set_busy(struct torc_stream *stream, bool busy);
 void torc_stream_set_user(struct torc_stream *stream, void *user);
 void *torc_stream_user(const struct torc_stream *stream);
 
-/* Unix streams: FDS travel with the SIZE (> 0) bytes at MEMORY, at once. The descriptors stay open here. Up to 16. */
+/* Unix streams; else -EOPNOTSUPP. */
+enum { TORC_STREAM_FDS_MAX = 253 }; /* that the kernel lets travel together */
+/* COUNT descriptors travel with the SIZE (> 0) bytes at MEMORY: SIZE, or a negative errno. They stay open here. Interrupted, nothing
+ * has gone, or the stream is of no use for writing, as with write_all. -EBADF: one of them is none. */
 ssize_t torc_stream_send_fds(struct torc_stream *stream, const void *memory, size_t size,
                              const int *fds, unsigned count) TORC_MUST_CHECK;
-/* Bytes, and the descriptors that came with them: *COUNT is room in FDS before and how many came after; what has no room is
- * closed. To be used for all reads of a stream that gets descriptors. */
+/* As torc_stream_read, with the descriptors that came along, closed by exec: *COUNT is room in FDS before, and how many came after; what has
+ * no room is closed. To be used for all reads of a stream that gets descriptors, in a task: what a handler is called for
+ * has been received without them. */
 ssize_t torc_stream_receive_fds(struct torc_stream *stream, void *memory, size_t size, int *fds,
                                 unsigned *count) TORC_MUST_CHECK;
 

@@ -20,7 +20,7 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 useful=
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq fio fdisk valgrind" ;;
+test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq fio fdisk iproute2 valgrind" ;;
 lint) wanted="$build $lint $parser" ;;
 aarch64) wanted="$build $aarch64" ;;
 verify) wanted="$build $verify" ;;

@@ -20,6 +20,7 @@
 #include "net/net_internal.h"
 #include "shard/run.h"
 #include "tests/fault_kernel.h"
+#include "tests/net_namespaces.h"
 #include "tests/run_shard.h"
 
 static struct fault_kernel fault;
@@ -87,13 +88,20 @@ static void open_hosts(void)
     TEST_FAIL("no port that is free on all addresses");
 }
 
-/* A name is a list of hosts, "a" the first; 's' stands for ::1. Others are unknown. */
+/* A name is a list of hosts, "a" the first; 's' stands for ::1; 'y' and 'z' for the other end of a cable, by IPv6 and IPv4, and
+ * 'w' and 'x' for nobody there. */
 static int test_lookup(const char *host, struct torci_host_address *found, unsigned max)
 {
     unsigned count = 0;
     for (; *host && count < max; host++) {
         if (*host == 's')
             found[count++] = (struct torci_host_address){.is_ipv6 = true, .bytes[15] = 1};
+        else if (*host == 'w' || *host == 'y')
+            found[count++] = (struct torci_host_address){
+                .is_ipv6 = true, .bytes = {0xfd, 9, [15] = *host == 'w' ? 77 : 2}};
+        else if (*host == 'x' || *host == 'z')
+            found[count++] =
+                (struct torci_host_address){.bytes = {10, 9, 0, *host == 'x' ? 77 : 2}};
         else if (*host >= 'a' && *host <= 'h')
             found[count++] =
                 (struct torci_host_address){.bytes = {127, 0, 0, (uint8_t)(10 + *host - 'a' + 1)}};
@@ -249,7 +257,7 @@ static int connect_refused(void *arg)
     struct torc_stream stream;
     CHECK_EQ(connected("b", NULL), -ECONNREFUSED);
     CHECK_EQ(torc_connect(&stream, "tcp://app:", NULL), -EINVAL);
-    CHECK_EQ(torc_connect(&stream, "tcp://xyz:1", NULL), -ENOENT);
+    CHECK_EQ(torc_connect(&stream, "tcp://nop:1", NULL), -ENOENT);
     CHECK_EQ(torc_connect(&stream, "udp://127.0.0.1:1", NULL), -EPROTOTYPE);
     CHECK_EQ(torc_connect(&stream, "unixgram:@x", NULL), -EPROTOTYPE);
     CHECK_EQ(torc_connect(&stream, "unix:/nonexistent/socket", NULL), -ENOENT);
@@ -612,20 +620,7 @@ TEST(connect, a_full_unix_backlog_is_waited_for)
 
 /* ---- networks of the test's own ---- */
 
-static void write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0)
-        (void)!write(fd, text, strlen(text));
-    close(fd);
-}
-
-/* A network with nothing in it but a loopback that is down. False: this machine lets us have none. */
-static bool own_network(void)
-{
-    return !unshare(CLONE_NEWNET) || !unshare(CLONE_NEWUSER | CLONE_NEWNET);
-}
-
+/* A network with nothing in it but a loopback that is down. */
 static void loopback_up(void)
 {
     struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
@@ -645,7 +640,7 @@ static int connect_unreachable(void *arg)
 
 TEST(connect, without_a_network_nothing_can_be_reached)
 {
-    if (!own_network())
+    if (!net_unshare())
         TEST_SKIP("no network namespace can be made");
     port = 80;
     CHECK_EQ(run(connect_unreachable, NULL), 0);
@@ -666,16 +661,77 @@ static int exhaust_ports(void *arg)
     return 0;
 }
 
+static int connect_no_way(void *arg)
+{
+    (void)arg;
+    struct torc_stream stream;
+    CHECK_EQ(torc_connect(&stream, "tcp://192.0.2.1:80", NULL), -EHOSTUNREACH);
+    CHECK_EQ(torc_connect(&stream, "tcp://198.51.100.1:80", NULL), -EACCES);
+    return 0;
+}
+
+TEST(connect, a_router_that_says_no_is_believed)
+{
+    if (!net_ip("-V"))
+        TEST_SKIP("no ip: iproute2 is not installed");
+    if (!net_unshare())
+        TEST_SKIP("no network namespace can be made");
+    loopback_up();
+    CHECK(net_ip("route add unreachable 192.0.2.0/24"));
+    CHECK(net_ip("route add prohibit 198.51.100.0/24"));
+    CHECK_EQ(run(connect_no_way, NULL), 0);
+}
+
+static int connect_over_cable(void *arg)
+{
+    (void)arg;
+    struct torc_stream stream;
+    struct torc_address peer;
+    char text[TORC_ADDRESS_TEXT_MAX];
+    /* without either family's answer the other one's is not waited for longer than the delay */
+    CHECK_EQ(torc_connect(&stream, text_of("wz"), &hasty), 0);
+    peer = peer_of(stream.fd);
+    torc_address_set_port(&peer, 0);
+    CHECK_STR(torc_address_format(&peer, text), "tcp://10.9.0.2:0");
+    torc_stream_close(&stream);
+    CHECK_EQ(torc_connect(&stream, text_of("xy"), &hasty), 0);
+    peer = peer_of(stream.fd);
+    torc_address_set_port(&peer, 0);
+    CHECK_STR(torc_address_format(&peer, text), "tcp://[fd09::2]:0");
+    torc_stream_close(&stream);
+    const struct torc_connect_options soon = {.attempt_delay_ns = TORC_MS,
+                                              .timeout_ns = 20 * TORC_MS};
+    CHECK_EQ(torc_connect(&stream, text_of("wx"), &soon), -ETIMEDOUT);
+    return 0;
+}
+
+/* On the cable nobody answers for one of the two addresses of a name. */
+TEST(connect, a_family_that_leads_nowhere_costs_a_moment)
+{
+    struct net_namespaces both;
+    net_namespaces_make(&both);
+    net_namespaces_go(both.there);
+    struct sockaddr_in6 in = {.sin6_family = AF_INET6};
+    socklen_t size = sizeof in;
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_EQ(bind(fd, (struct sockaddr *)&in, size), 0);
+    CHECK_EQ(listen(fd, 8), 0);
+    CHECK_EQ(getsockname(fd, (struct sockaddr *)&in, &size), 0);
+    port = ntohs(in.sin6_port);
+    net_namespaces_go(both.here);
+    CHECK_EQ(run(connect_over_cable, NULL), 0);
+}
+
 TEST(connect, no_port_is_left)
 {
-    if (!own_network())
+    if (!net_unshare())
         TEST_SKIP("no network namespace can be made");
     loopback_up();
     port = 7;
     good = listen_at(GOOD, 64);
     good_too = listen_at(GOOD_TOO, 64);
     CHECK(good >= 0 && good_too >= 0);
-    write_file("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000");
+    CHECK(net_write_text("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000"));
     CHECK_EQ(run(exhaust_ports, NULL), 0);
 }
 

@@ -250,9 +250,9 @@ static int bad_addresses(void *arg)
         int err;
     } cases[] = {
         {NULL, NULL, -EINVAL},
-        {"tcp://127.0.0.1:0", NULL, -EINVAL},
-        {"unix:/tmp/torc-test-none", NULL, -EINVAL},
-        {"udp://127.0.0.1:0", "tcp://127.0.0.1:80", -EINVAL},
+        {"tcp://127.0.0.1:0", NULL, -EPROTOTYPE},
+        {"unix:/tmp/torc-test-none", NULL, -EPROTOTYPE},
+        {"udp://127.0.0.1:0", "tcp://127.0.0.1:80", -EPROTOTYPE},
         {"udp://127.0.0.1:0", "unixgram:@x", -EINVAL},
         {"udp://127.0.0.1", NULL, -EINVAL},
         {"udp://127.0.0.1:70000", NULL, -EINVAL},
