@@ -17,7 +17,7 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # On an aarch64 machine the plain tests are the aarch64 tests.
 [ "$(uname -m)" = aarch64 ] && aarch64=
 
-useful=
+useful="libssl-dev openssl" # TLS
 case "${1:-}" in
 build) wanted=$build ;;
 test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq fio fdisk iproute2 valgrind" ;;
@@ -26,7 +26,7 @@ aarch64) wanted="$build $aarch64" ;;
 verify) wanted="$build $verify" ;;
 bench)
     wanted="$build fio python3"
-    useful="$parser libuv1-dev wrk haproxy nginx libnginx-mod-stream"
+    useful="$useful $parser libuv1-dev wrk haproxy nginx libnginx-mod-stream"
     ;;
 *)
     echo "usage: tests/setup.sh build|test|lint|aarch64|verify|bench" >&2
