@@ -6,7 +6,8 @@
 # of if it is there never makes it fail.
 set -eu
 
-build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf"
+# The build does without libssl-dev where somebody else installs: then there is no TLS.
+build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf libssl-dev"
 lint="git g++ clang clang-format clang-tidy universal-ctags"
 verify="spin"
 # What docs/examples/http_hello.c parses with; where llhttp is, its forerunner is not needed.
@@ -17,16 +18,16 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # On an aarch64 machine the plain tests are the aarch64 tests.
 [ "$(uname -m)" = aarch64 ] && aarch64=
 
-useful="libssl-dev openssl" # TLS
+useful=
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq fio fdisk iproute2 valgrind" ;;
+test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq openssl fio fdisk iproute2 valgrind" ;;
 lint) wanted="$build $lint $parser" ;;
 aarch64) wanted="$build $aarch64" ;;
 verify) wanted="$build $verify" ;;
 bench)
     wanted="$build fio python3"
-    useful="$useful $parser libuv1-dev wrk haproxy nginx libnginx-mod-stream"
+    useful="$parser libuv1-dev wrk haproxy nginx libnginx-mod-stream"
     ;;
 *)
     echo "usage: tests/setup.sh build|test|lint|aarch64|verify|bench" >&2
