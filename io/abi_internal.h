@@ -17,12 +17,21 @@ enum {
 
     TORCI_FEATURE_MIN_WAIT = 1 << 15, /* 6.12 */
 
-    TORCI_OP_FTRUNCATE = 55, /* 6.9: off is the new size */
+    TORCI_OP_FIXED_FD_INSTALL = 54, /* 6.8 */
+    TORCI_OP_FTRUNCATE = 55,        /* 6.9: off is the new size */
 
     TORCI_REGISTER_CLOCK = 29,         /* 6.12 */
     TORCI_REGISTER_CLONE_BUFFERS = 30, /* 6.12 */
 
     TORCI_BUFFER_RING_INCREMENTAL = 2, /* 6.12 */
+};
+
+/* IORING_OP_URING_CMD on a socket, 6.7: fields of the SQE that older headers have no names for lie at these offsets. */
+enum {
+    TORCI_SOCKET_SETSOCKOPT = 3, /* cmd_op */
+    TORCI_SQE_LEVEL_AT = 16,     /* uint32_t, and optname behind it */
+    TORCI_SQE_OPTION_BYTES_AT = 44,
+    TORCI_SQE_OPTION_AT = 48, /* uint64_t: where the value lies */
 };
 
 /* madvise, and the policies and flags of mbind and get_mempolicy. */

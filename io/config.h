@@ -63,8 +63,9 @@ struct torc_config {
     uint32_t completion_entries; /* completion queue; default 4 x ring_entries, at least 4,096 */
     uint32_t blocking_threads;   /* most threads for torc_blocking; default 4 */
     uint32_t buffers_max;        /* slots for registered buffers; default 64 */
-    uint32_t files_max;          /* slots for direct descriptors; default 1,024 */
-    uint64_t quota_ns; /* how long tasks run before the loop looks at the ring; default 0.5 ms */
+    uint32_t files_max; /* slots for direct descriptors; default 1,024. Where connections are
+                                    served by direct ones, seven eighths are theirs */
+    uint64_t quota_ns;  /* how long tasks run before the loop looks at the ring; default 0.5 ms */
     uint64_t
         spin_ns; /* how long an idle executor looks for events before it sleeps [TORC_SPIN: ns]; default 0, but
                     where few messages come over connections up to 50 us, as long as that pays. Never

@@ -20,6 +20,7 @@
 struct torci_slots {
     uint32_t *free; /* a stack of them; NULL until the table is registered */
     uint32_t free_count, count;
+    uint32_t shared_from; /* of files: from here on the kernel chooses; 0: nowhere */
 };
 
 /* What the room above has to do with the loop: mail from other threads. All zero: nothing. */
@@ -150,6 +151,14 @@ int torci_io_drain(struct torci_io *io) TORC_MUST_CHECK;
 /* torc_buffer_register that says nothing, for who has something else to try. */
 int torci_buffer_register(void *memory, size_t size_bytes) TORC_MUST_CHECK;
 void torci_slots_free(struct torci_io *io, struct torci_slots *slots);
+/* From now on the kernel can be told to choose a slot itself (file_index UINT32_MAX): in the upper seven eighths of the
+ * table, which torc_slot_register keeps out of. Idempotent. As torc_slot_register's errors; -ENOSPC too if it has slots there;
+ * -EOPNOTSUPP: that came with 6.0. */
+int torci_slots_share(struct torci_io *io) TORC_MUST_CHECK;
+/* Empties a slot that the kernel has chosen, here and now. */
+void torci_slot_clear(struct torci_io *io, int slot);
+/* An SQE whose completion nobody cares for. -EAGAIN: no room. */
+int torci_op_start_unheard(struct torci_io *io, struct io_uring_sqe **sqe) TORC_MUST_CHECK;
 
 /* Makes torci_io_wake work from other threads: an eventfd and its poll. Idempotent; 0 or a negative errno. */
 int torci_io_wake_prepare(struct torci_io *io) TORC_MUST_CHECK;

@@ -72,6 +72,12 @@ int torci_op_start_silent(struct torc_op *op, torc_op_fn *done, struct io_uring_
     return 0;
 }
 
+int torci_op_start_unheard(struct torci_io *io, struct io_uring_sqe **out)
+{
+    *out = take(&io->ring, TORCI_TAG_NONE);
+    return *out ? 0 : -EAGAIN;
+}
+
 int torc_op_reserve(unsigned count)
 {
     return torci_ring_reserve(&torci_io_this()->ring, count);

@@ -8,8 +8,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "io/io_internal.h"
+
+enum { OWN_SHARE = 8 }; /* one in so many slots, where the kernel chooses the others */
 
 void torci_slots_free(struct torci_io *io, struct torci_slots *slots)
 {
@@ -119,17 +122,83 @@ void torc_buffer_unregister(int index)
     io->buffers.free[io->buffers.free_count++] = (uint32_t)index;
 }
 
-static int files_create(struct torci_io *io)
+static int files_table(struct torci_io *io)
 {
     static const int none = -1;
+    return table_create(io, IORING_REGISTER_FILES2, IORING_REGISTER_FILES, &none, sizeof none,
+                        io->files.count);
+}
+
+static long limit_files(struct torci_io *io, const struct rlimit64 *wanted, struct rlimit64 *had)
+{
+    return TORCI_CALL(io->kernel, SYS_prlimit64, 0, RLIMIT_NOFILE, (long)(uintptr_t)wanted,
+                      (long)(uintptr_t)had);
+}
+
+/* The kernel holds the size of a table against the soft limit of open files, and only when it is registered. The limit is the
+ * process's, so one shard at a time raises it, and none puts back what another has raised. */
+static int files_table_raised(struct torci_io *io)
+{
+    static uint32_t raising; /* atomic */
+    struct rlimit64 had, most;
+    /* ACQUIRE and the release below: the limit is as it was when the next one reads it */
+    while (__atomic_exchange_n(&raising, 1, __ATOMIC_ACQUIRE))
+        (void)TORCI_CALL(io->kernel, SYS_sched_yield, 0);
+    int err = -EMFILE;
+    if (limit_files(io, NULL, &had) >= 0 && had.rlim_max >= io->files.count) {
+        most = (struct rlimit64){had.rlim_max, had.rlim_max};
+        if (limit_files(io, &most, NULL) >= 0) {
+            err = files_table(io);
+            (void)limit_files(io, &had, NULL);
+        }
+    }
+    __atomic_store_n(&raising, 0, __ATOMIC_RELEASE);
+    return err;
+}
+
+static int files_create(struct torci_io *io)
+{
     int err = slots_create(io, &io->files, io->config.files_max);
     if (err)
         return err;
-    err = table_create(io, IORING_REGISTER_FILES2, IORING_REGISTER_FILES, &none, sizeof none,
-                       io->files.count);
+    err = files_table(io);
+    if (err == -EMFILE)
+        err = files_table_raised(io);
     if (err)
         torci_slots_free(io, &io->files);
     return err;
+}
+
+/* Takes the free slots from FROM on out of the stack; false: not all of them are free. */
+static bool give_away(struct torci_slots *slots, uint32_t from)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < slots->free_count; i++)
+        kept += slots->free[i] < from;
+    if (slots->free_count - kept < slots->count - from)
+        return false;
+    kept = 0;
+    for (uint32_t i = 0; i < slots->free_count; i++)
+        if (slots->free[i] < from)
+            slots->free[kept++] = slots->free[i];
+    slots->free_count = kept;
+    return true;
+}
+
+int torci_slots_share(struct torci_io *io)
+{
+    int err = io->files.free ? 0 : files_create(io);
+    if (err || io->files.shared_from)
+        return err;
+    uint32_t from = io->files.count / OWN_SHARE ? io->files.count / OWN_SHARE : 1;
+    struct io_uring_file_index_range range = {.off = from, .len = io->files.count - from};
+    err = range.len ? ring_register(io, IORING_REGISTER_FILE_ALLOC_RANGE, &range, 0) : -ENOSPC;
+    if (err)
+        return err == -EINVAL ? -EOPNOTSUPP : err;
+    if (!give_away(&io->files, from))
+        return -ENOSPC;
+    io->files.shared_from = from;
+    return 0;
 }
 
 static int set_file(struct torci_io *io, uint32_t slot, int fd)
@@ -137,6 +206,11 @@ static int set_file(struct torci_io *io, uint32_t slot, int fd)
     struct io_uring_files_update update = {.offset = slot, .fds = (uint64_t)(uintptr_t)&fd};
     int n = ring_register(io, IORING_REGISTER_FILES_UPDATE, &update, 1);
     return n < 0 ? n : 0;
+}
+
+void torci_slot_clear(struct torci_io *io, int slot)
+{
+    (void)set_file(io, (uint32_t)slot, -1);
 }
 
 int torc_slot_register(int fd)

@@ -19,8 +19,8 @@ int torc_buffer_register(void *memory, size_t size_bytes) TORC_MUST_CHECK;
 void torc_buffer_unregister(int index);
 
 /* Puts FD into the ring's table; the slot, for sqe->fd with IOSQE_FIXED_FILE. FD stays the caller's and open: the slot
- * holds a reference of its own. -ENOSPC: all torc_config.files_max slots are taken; -EBADF; -EMFILE: files_max is above
- * RLIMIT_NOFILE. */
+ * holds a reference of its own. -ENOSPC: all torc_config.files_max slots are taken; -EBADF; -EMFILE: files_max is above the hard limit
+ * RLIMIT_NOFILE (the soft one is raised for the moment that it takes). */
 int torc_slot_register(int fd) TORC_MUST_CHECK;
 void torc_slot_unregister(int slot);
 

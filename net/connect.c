@@ -94,9 +94,7 @@ static int connect_unix(int fd, const struct torc_address *to)
             err = (int)call_with(to, SYS_connect, fd);
         if (err != -EAGAIN)
             return err;
-        err = torc_sleep(pause_ns);
-        if (err)
-            return err;
+        torci_ignore(torc_sleep(pause_ns)); /* an interruption is seen above */
         if (pause_ns < BACKLOG_PAUSE_MAX_NS)
             pause_ns *= 2;
     }

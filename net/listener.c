@@ -1,37 +1,51 @@
 /* SPDX-License-Identifier: MIT
  *
- * Listening and accepting. One multishot accept brings connections until it fails; then:
+ * Listening and accepting. A multishot accept brings connections to a server until it fails or is paused; who accepts by
+ * hand, or has room for a few only, gets one at a time, so that the others stay in the kernel's backlog. What comes all
+ * the same, because a cancel takes its time, is kept until somebody takes it. After a failure:
  *
  *     out of descriptors or memory    the listener waits until a descriptor is closed here, or for a tenth of a second: it
  *                                     never spins and is never lost, and peers wait in the backlog
- *     anything else                   of one connection (aborted, forbidden by a firewall): on with the next one
+ *     anything else                   of one connection (aborted, forbidden by a firewall): on with the next one; if that
+ *                                     fails too, after a tenth of a second
  */
+#include "net/listener_internal.h"
+
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/time.h"
-#include "net/listener_internal.h"
 #include "net/socket_internal.h"
+#include "net/unix_path_internal.h"
 #include "shard/alloc.h"
 
-enum { BACKLOG_DEFAULT = 4096, READY_MIN = 64, READY_MAX = 1 << 16, STOP_PAUSE_NS = 50 * 1000 };
+enum { READY_MIN = 64, STOP_PAUSE_NS = 50 * 1000, STOP_PAUSE_MAX_NS = 10 * 1000 * 1000 };
 #define AGAIN_NS (100 * TORC_MS)
 
-static void close_socket(struct torci_net *net, int fd, bool direct)
+void torci_connection_reset(struct torci_net *net, int fd, bool direct)
 {
-    if (direct)
-        torci_close_direct(net, fd);
-    else
-        (void)TORCI_CALL(net->io->kernel, SYS_close, fd);
+    static const struct linger reset = {.l_onoff = 1};
+    const struct torci_kernel *kernel = net->io->kernel;
+    if (direct) {
+        torci_reset_direct(net, fd);
+        return;
+    }
+    (void)TORCI_CALL(kernel, SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, (long)(uintptr_t)&reset,
+                     sizeof reset);
+    (void)TORCI_CALL(kernel, SYS_close, fd);
+}
+
+static void pause_for_a_while(struct torc_listener *listener)
+{
+    torci_wheel_arm(&listener->net->io->exec.wheel, &listener->again, torc_now_ns() + AGAIN_NS);
 }
 
 static void wait_for_files(struct torc_listener *listener)
 {
-    struct torci_net *net = listener->net;
-    torci_count(&net->io->exec.counters->net_accept_waits);
-    torci_list_push_back(&net->waiting_for_files, &listener->link);
-    torci_wheel_arm(&net->io->exec.wheel, &listener->again, torc_now_ns() + AGAIN_NS);
+    torci_count(&listener->net->io->exec.counters->net_accept_waits);
+    if (!torci_link_is_queued(&listener->link))
+        torci_list_push_back(&listener->net->waiting_for_files, &listener->link);
+    pause_for_a_while(listener);
 }
 
 static void again(struct torci_timer *timer)
@@ -46,22 +60,29 @@ void torci_listeners_file_closed(struct torci_net *net)
         torci_listener_resume(TORC_CONTAINER_OF(at, struct torc_listener, link));
 }
 
-static void keep_ready(struct torc_listener *listener, int fd)
+static bool grow(struct torc_listener *listener)
 {
-    if (listener->ready_count == listener->ready_size) {
-        uint32_t size = listener->ready_size ? 2 * listener->ready_size : READY_MIN;
-        int *grown = size <= READY_MAX ? (int *)torc_alloc(size * sizeof *grown) : NULL;
-        if (!grown) {
-            close_socket(listener->net, fd, listener->direct);
-            return;
-        }
-        if (listener->ready)
-            memcpy(grown, listener->ready, listener->ready_count * sizeof *grown);
-        torc_free(listener->ready);
-        listener->ready = grown;
-        listener->ready_size = size;
+    uint32_t size = listener->ready_size ? 2 * listener->ready_size : READY_MIN;
+    int *grown = (int *)torc_alloc(size * sizeof *grown);
+    if (!grown)
+        return false;
+    for (uint32_t i = 0; i < listener->ready_count; i++)
+        grown[i] = listener->ready[(listener->ready_first + i) % listener->ready_size];
+    torc_free(listener->ready);
+    listener->ready = grown;
+    listener->ready_size = size;
+    listener->ready_first = 0;
+    return true;
+}
+
+static void keep(struct torc_listener *listener, int fd)
+{
+    if (listener->ready_count == listener->ready_size && !grow(listener)) {
+        torci_connection_reset(listener->net, fd, listener->direct);
+        return;
     }
-    listener->ready[listener->ready_count++] = fd;
+    uint32_t at = (listener->ready_first + listener->ready_count++) % listener->ready_size;
+    listener->ready[at] = fd;
     if (listener->waiter) {
         struct torci_wait *waiter = listener->waiter;
         listener->waiter = NULL;
@@ -69,45 +90,109 @@ static void keep_ready(struct torc_listener *listener, int fd)
     }
 }
 
+/* The oldest of those that are kept. */
+static int take(struct torc_listener *listener)
+{
+    int fd = listener->ready[listener->ready_first];
+    listener->ready_first = (listener->ready_first + 1) % listener->ready_size;
+    listener->ready_count--;
+    return fd;
+}
+
+void torci_listener_hold(struct torc_listener *listener, int fd)
+{
+    keep(listener, fd);
+    torci_listener_pause(listener);
+    wait_for_files(listener);
+}
+
+static bool is_wanted(const struct torc_listener *listener)
+{
+    return !listener->paused && !listener->closing && (listener->on_accept || listener->waiter);
+}
+
+static void cancel(struct torc_listener *listener)
+{
+    if (listener->armed && !listener->cancelling)
+        listener->cancelling = !torc_op_cancel(&listener->accept);
+}
+
+static void arm(struct torc_listener *listener);
+
+static void failed(struct torc_listener *listener, int error)
+{
+    bool again_at_once = !listener->failed;
+    listener->failed = true;
+    if (error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS)
+        wait_for_files(listener);
+    else if (again_at_once)
+        arm(listener);
+    else
+        pause_for_a_while(listener);
+}
+
 static void accepted(struct torc_op *op, int result, uint32_t flags)
 {
     struct torc_listener *listener = TORC_CONTAINER_OF(op, struct torc_listener, accept);
     if (!(flags & IORING_CQE_F_MORE))
-        listener->armed = false;
+        listener->armed = listener->cancelling = false;
     if (result >= 0) {
+        listener->failed = false;
         torci_count(&listener->net->io->exec.counters->net_accepted);
-        if (listener->closing)
-            close_socket(listener->net, result, listener->direct);
-        else if (listener->on_accept)
+        if (listener->on_accept && !listener->paused && !listener->closing)
             listener->on_accept(listener, result);
         else
-            keep_ready(listener, result);
+            keep(listener, result);
     }
-    if (listener->armed || listener->closing || listener->paused)
+    if (listener->armed && listener->paused)
+        cancel(listener); /* the last one found no room in the queue */
+    if (listener->armed || !is_wanted(listener))
         return;
-    if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
-        wait_for_files(listener);
+    if (result < 0 && result != -ECANCELED)
+        failed(listener, result);
     else
-        torci_listener_resume(listener);
+        arm(listener);
+}
+
+/* Multishot accept came with 5.19, as these sockets did. */
+static bool is_multishot(const struct torc_listener *listener)
+{
+    return listener->on_accept && !listener->one_by_one &&
+           torci_ring_has_op(listener->net->io, IORING_OP_SOCKET);
+}
+
+static void arm(struct torc_listener *listener)
+{
+    struct io_uring_sqe *sqe;
+    if (listener->armed)
+        return;
+    if (torc_op_start(&listener->accept, accepted, &sqe)) {
+        pause_for_a_while(listener);
+        return;
+    }
+    int flags = SOCK_NONBLOCK | (listener->direct ? 0 : SOCK_CLOEXEC);
+    if (is_multishot(listener))
+        io_uring_prep_multishot_accept(sqe, listener->fd, NULL, NULL, flags);
+    else
+        io_uring_prep_accept(sqe, listener->fd, NULL, NULL, flags);
+    if (listener->direct)
+        sqe->file_index = UINT32_MAX; /* the kernel chooses the slot */
+    listener->armed = true;
 }
 
 void torci_listener_resume(struct torc_listener *listener)
 {
-    struct io_uring_sqe *sqe;
     torci_list_unlink(&listener->link);
     torci_wheel_cancel(&listener->net->io->exec.wheel, &listener->again);
     listener->paused = false;
-    if (listener->armed || listener->closing)
-        return;
-    if (torc_op_start(&listener->accept, accepted, &sqe)) {
-        wait_for_files(listener);
-        return;
-    }
-    if (listener->direct)
-        io_uring_prep_multishot_accept_direct(sqe, listener->fd, NULL, NULL, 0);
-    else
-        io_uring_prep_multishot_accept(sqe, listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    listener->armed = true;
+    if (listener->resuming)
+        return; /* from on_accept, below */
+    listener->resuming = true;
+    while (listener->on_accept && is_wanted(listener) && listener->ready_count)
+        listener->on_accept(listener, take(listener));
+    listener->resuming = false;
+    if (is_wanted(listener))
+        arm(listener);
 }
 
 void torci_listener_pause(struct torc_listener *listener)
@@ -115,8 +200,66 @@ void torci_listener_pause(struct torc_listener *listener)
     listener->paused = true;
     torci_list_unlink(&listener->link);
     torci_wheel_cancel(&listener->net->io->exec.wheel, &listener->again);
-    if (listener->armed)
-        torci_ignore(torc_op_cancel(&listener->accept));
+    cancel(listener);
+}
+
+int torci_listener_resolve(const char *text, struct torc_address *address)
+{
+    int err = torc_address_parse(text, address);
+    if (err == -EDESTADDRREQ)
+        err = torc_resolve(text, address, 1);
+    if (err >= 0 && address->transport != TORC_TCP && address->transport != TORC_UNIX)
+        err = -EPROTOTYPE;
+    return err < 0 ? err : 0;
+}
+
+/* FD, which has its address, takes connections from here on. */
+static int listen_on(int fd, struct torc_address *address, const struct torc_serve_options *options,
+                     bool shared)
+{
+    const struct torci_kernel *kernel = torci_kernel_this();
+    static const int on = 1;
+    uint32_t backlog = options->socket.backlog ? options->socket.backlog : TORCI_BACKLOG_DEFAULT;
+    socklen_t length = sizeof address->storage;
+    long err = 0;
+    if (shared)
+        err = TORCI_CALL(kernel, SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEPORT, (long)(uintptr_t)&on,
+                         sizeof on);
+    if (err >= 0)
+        err = TORCI_CALL(kernel, SYS_listen, fd, backlog);
+    if (err >= 0)
+        err = TORCI_CALL(kernel, SYS_getsockname, fd, (long)(uintptr_t)&address->storage,
+                         (long)(uintptr_t)&length);
+    address->length = length;
+    return err < 0 ? (int)err : 0;
+}
+
+int torci_listen(struct torc_listener *listener, const struct torc_address *address,
+                 const struct torc_serve_options *options, bool shared)
+{
+    struct torci_net *net;
+    int err = torci_net_get(&net);
+    if (!err && options->direct)
+        err = torci_slots_share(net->io);
+    if (err)
+        return err;
+    int fd = torci_socket_create(address, &options->socket, true);
+    if (fd < 0)
+        return fd;
+    *listener = (struct torc_listener){.net = net, .fd = fd, .address = *address};
+    listener->direct = options->direct;
+    torci_timer_init(&listener->again, again);
+    torci_link_init(&listener->link);
+    err = torci_bind(fd, address, &listener->unlink);
+    if (!err)
+        err = listen_on(fd, &listener->address, options, shared);
+    if (err) {
+        if (listener->unlink)
+            torci_unix_path_remove(address);
+        (void)TORCI_CALL(net->io->kernel, SYS_close, fd);
+        listener->fd = -1;
+    }
+    return err;
 }
 
 int torc_listen(struct torc_listener *listener, const char *address,
@@ -124,38 +267,8 @@ int torc_listen(struct torc_listener *listener, const char *address,
 {
     static const struct torc_serve_options defaults;
     struct torc_address at;
-    struct torci_net *net;
-    if (!options)
-        options = &defaults;
-    int err = torci_net_get(&net);
-    if (!err)
-        err = torc_address_parse(address, &at);
-    if (err == -EDESTADDRREQ)
-        err = torc_resolve(address, &at, 1);
-    if (err < 0)
-        return err;
-    const struct torci_kernel *kernel = net->io->kernel;
-    int fd = torci_socket_create(&at, &options->socket, true);
-    if (fd < 0)
-        return fd;
-    uint32_t backlog = options->socket.backlog ? options->socket.backlog : BACKLOG_DEFAULT;
-    long bound = TORCI_CALL(kernel, SYS_bind, fd, (long)(uintptr_t)&at.storage, at.length);
-    if (bound >= 0)
-        bound = TORCI_CALL(kernel, SYS_listen, fd, backlog);
-    socklen_t length = sizeof at.storage;
-    if (bound >= 0)
-        bound = TORCI_CALL(kernel, SYS_getsockname, fd, (long)(uintptr_t)&at.storage,
-                           (long)(uintptr_t)&length);
-    if (bound < 0) {
-        (void)TORCI_CALL(kernel, SYS_close, fd);
-        return (int)bound;
-    }
-    at.length = length;
-    *listener = (struct torc_listener){.net = net, .fd = fd, .address = at};
-    listener->direct = options->direct;
-    torci_timer_init(&listener->again, again);
-    torci_link_init(&listener->link);
-    return 0;
+    int err = torci_listener_resolve(address, &at);
+    return err ? err : torci_listen(listener, &at, options ? options : &defaults, false);
 }
 
 const struct torc_address *torc_listener_address(const struct torc_listener *listener)
@@ -163,22 +276,44 @@ const struct torc_address *torc_listener_address(const struct torc_listener *lis
     return &listener->address;
 }
 
+/* Arms for whoever parks next: is_wanted asks for a waiter. */
+static int wait_for_one(struct torc_listener *listener)
+{
+    listener->paused = false;
+    if (!torci_link_is_queued(&listener->link) && !torci_timer_is_armed(&listener->again))
+        arm(listener);
+    return torci_stream_park(&listener->waiter);
+}
+
 int torc_accept(struct torc_listener *listener, struct torc_stream *stream)
 {
     TORC_ASSERT(!listener->on_accept && !listener->waiter);
-    torci_listener_resume(listener);
     while (!listener->ready_count) {
-        int err = torci_stream_park(&listener->waiter);
+        if (listener->closing)
+            return -ECANCELED;
+        int err = wait_for_one(listener);
         if (err)
             return err;
     }
-    int fd = listener->ready[0];
-    listener->ready_count--;
-    memmove(listener->ready, listener->ready + 1, listener->ready_count * sizeof *listener->ready);
+    int fd = take(listener);
     int err = torci_stream_open(stream, fd, listener->direct);
     if (err)
-        close_socket(listener->net, fd, listener->direct);
+        torci_connection_reset(listener->net, fd, listener->direct);
     return err;
+}
+
+/* The kernel does not find an accept that is just running, so the question is repeated. */
+static void stop(struct torc_listener *listener)
+{
+    uint64_t pause_ns = STOP_PAUSE_NS;
+    while (listener->armed) {
+        listener->cancelling = false;
+        torci_listener_pause(listener);
+        torci_ignore(torc_sleep(pause_ns));
+        if (pause_ns < STOP_PAUSE_MAX_NS)
+            pause_ns *= 2;
+    }
+    torci_listener_pause(listener);
 }
 
 void torc_listener_close(struct torc_listener *listener)
@@ -188,16 +323,20 @@ void torc_listener_close(struct torc_listener *listener)
     struct torc_mask mask;
     torc_mask_enter(&mask);
     listener->closing = true;
-    torci_listener_pause(listener);
-    while (listener->armed) {
-        torci_ignore(torc_sleep(STOP_PAUSE_NS));
-        if (listener->armed)
-            torci_ignore(torc_op_cancel(&listener->accept));
+    if (listener->unlink)
+        torci_unix_path_remove(&listener->address);
+    if (listener->waiter) {
+        struct torci_wait *waiter = listener->waiter;
+        listener->waiter = NULL;
+        torci_wait_wake(waiter, -ECANCELED);
     }
-    for (uint32_t i = 0; i < listener->ready_count; i++)
-        close_socket(listener->net, listener->ready[i], listener->direct);
+    stop(listener);
+    while (listener->ready_count)
+        torci_connection_reset(listener->net, take(listener), listener->direct);
     torc_free(listener->ready);
+    listener->ready = NULL;
     (void)TORCI_CALL(listener->net->io->kernel, SYS_close, listener->fd);
     listener->fd = -1;
+    torci_listeners_file_closed(listener->net);
     torc_mask_leave(&mask);
 }

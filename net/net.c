@@ -131,6 +131,7 @@ static int create(struct torci_io *io, struct torci_net **out)
     torci_link_init(&net->crowded);
     torci_link_init(&net->servers);
     torci_link_init(&net->waiting_for_files);
+    torci_link_init(&net->spreads);
     torci_resolver_init(&net->resolver);
     int err = map_chunks(net);
     if (err) {

@@ -71,6 +71,7 @@ struct torci_net {
     struct torci_link crowded;           /* streams whose receive may have to end, by in_link */
     struct torci_link servers;           /* with handlers: somebody must take up what is ready */
     struct torci_link waiting_for_files; /* listeners out of descriptors: net/listener.c */
+    struct torci_link spreads;           /* shard 0's: servers of all shards, net/spread.c */
     struct torci_resolver resolver;      /* net/resolve.c */
 };
 
@@ -243,6 +244,11 @@ int torci_send_wait(struct torc_stream *stream) TORC_MUST_CHECK;
 /* ------ Direct descriptors and listeners: net/direct.c, net/listener.c */
 
 void torci_close_direct(struct torci_net *net, int slot);
+/* The same with a reset of the connection, where the kernel has the means (6.7). */
+void torci_reset_direct(struct torci_net *net, int slot);
+/* Makes FD, which is closed in any case, a direct one: the slot. -ENFILE: all are taken; -ECANCELED, -ETIMEDOUT. In a
+ * task. */
+int torci_make_direct(struct torci_net *net, int fd) TORC_MUST_CHECK;
 int torci_shutdown_direct(struct torc_stream *stream) TORC_MUST_CHECK;
 /* A descriptor is free: listeners that are out of them may go on. */
 void torci_listeners_file_closed(struct torci_net *net);

@@ -64,8 +64,9 @@ struct torc_serve_options {
     uint64_t drain_ns;  /* see the top; default: 5 s */
     uint32_t input_max; /* bytes that are received ahead for one connection; default 256 KiB */
     struct torc_tls_context *tls; /* net/tls.h */
-    void *(*connected)(struct torc_stream *stream,
-                       void *arg);                         /* makes its user pointer; may be NULL */
+    /* Hooks, on each shard; NULL: none. They must not block. */
+    void (*listening)(const struct torc_address *address, void *arg); /* before it accepts */
+    void *(*connected)(struct torc_stream *stream, void *arg);        /* makes its user pointer */
     void (*closed)(struct torc_stream *stream, void *arg); /* after the function, before close */
 };
 
@@ -83,15 +84,16 @@ int torc_serve_handler(const char *address, torc_stream_fn *fn, void *arg,
 struct torc_listener {
     struct torci_net *net;
     int fd;
-    bool direct, armed, closing, paused;
-    bool unlink; /* the path, at close */
+    bool direct, armed, cancelling, closing, paused, resuming, failed;
+    bool one_by_one; /* no multishot: there may not be room for all that come */
+    bool unlink;     /* the path, at close */
     struct torc_op accept;
     struct torci_timer again;  /* after a failure */
     struct torci_link link;    /* of those that wait for a descriptor */
     struct torci_wait *waiter; /* torc_accept's */
-    int *ready;                /* accepted and not taken yet, the oldest first */
-    uint32_t ready_count, ready_size;
-    /* Takes a connection on the loop; NULL: it is put to the ready ones. */
+    int *ready;                /* accepted and not taken yet, in a ring */
+    uint32_t ready_first, ready_count, ready_size;
+    /* Takes a connection on the loop; NULL: they wait for torc_accept. */
     void (*on_accept)(struct torc_listener *listener, int fd);
     void *server;
     struct torc_address address;

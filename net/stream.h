@@ -61,6 +61,8 @@ struct torc_stream {
     bool busy;                   /* ... which it has to wait for: torc_stream_set_busy */
     bool taken;                  /* some of the input, since this was last set to false */
     bool wants_room;             /* on_event is to be told of room */
+    uint8_t idle_rounds;         /* in which nothing moved: net/idle.c */
+    uint32_t idle_moved;         /* bytes in all, the last time */
     int in_error, out_error;     /* what the socket said, once there is no more */
     uint32_t sq_index, sq_bytes; /* of a queued send */
     struct torc_op receive, transmit;

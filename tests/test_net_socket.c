@@ -213,6 +213,8 @@ TEST(socket, tcp_numbers_are_set)
                                            .fast_open = 7});
     CHECK_EQ(option(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
     CHECK_EQ(option(fd, SOL_TCP, TCP_KEEPCNT), plain(AF_INET, SOCK_STREAM, SOL_TCP, TCP_KEEPCNT));
+    CHECK_EQ(option(fd, SOL_TCP, TCP_KEEPINTVL),
+             plain(AF_INET, SOCK_STREAM, SOL_TCP, TCP_KEEPINTVL));
     CHECK_EQ(option(fd, SOL_TCP, TCP_DEFER_ACCEPT), 0);
     CHECK_EQ(option(fd, SOL_TCP, TCP_FASTOPEN), 0);
     close(fd);
@@ -565,6 +567,12 @@ static int poll_interrupted(void *arg)
     for (int i = 0; i < 3; i++)
         torc_yield();
     torc_task_cancel(&poller.task);
+    CHECK_EQ(torc_scope_join(&scope), 0);
+    CHECK_EQ(poller.result, -ECANCELED);
+    poller.result = 0;
+    torc_scope_init(&scope);
+    spawn_poller(&scope, &poller);
+    torc_task_cancel(&poller.task); /* before it runs */
     CHECK_EQ(torc_scope_join(&scope), 0);
     CHECK_EQ(poller.result, -ECANCELED);
     struct torc_deadline deadline;
