@@ -660,7 +660,7 @@ static int scarce_main(void *arg)
 TEST(tls, survives_openssl_without_memory)
 {
     if (!CRYPTO_set_mem_functions(scarce_malloc, scarce_realloc, scarce_free))
-        TEST_SKIP("OpenSSL has allocated already");
+        TEST_SKIP("the runner uses OpenSSL itself; the one of instrumented tests does not");
     make_identities();
     fault_kernel_init(&fault); /* which keeps the lines to itself */
     CHECK_EQ(run_alone(&(struct torc_config){.kernel = &fault.kernel}, scarce_main, NULL), 0);
