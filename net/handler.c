@@ -93,6 +93,16 @@ static inline bool has_work(struct connection *connection)
     return torci_stream_is_leaving(stream);
 }
 
+/* What the handler has left alone gives its chunks back; there is a limit to how much may be left. */
+static int keep(struct torc_stream *stream)
+{
+    if (torci_input_keep(stream))
+        return -ENOMEM;
+    stream->taken = false; /* by the handler */
+    size_t most = (size_t)stream->in_max * TORCI_CHUNK_BYTES;
+    return torc_stream_available(stream) < most ? 1 : -EMSGSIZE;
+}
+
 /* The handler's result, or what its connection ends with because it was told of the end. */
 static int call(struct connection *connection)
 {
@@ -101,6 +111,12 @@ static int call(struct connection *connection)
     int result;
     do {
         bool ended = stream->ended, leaving = is_leaving(stream);
+        /* What it left, waiting for the rest, and what has come since: one piece. */
+        if (TORC_UNLIKELY(stream->kept && !stream->taken)) {
+            result = keep(stream);
+            if (result <= 0)
+                break;
+        }
         connection->came = stream->taken = false;
         int ready = stream->filter ? stream->filter->ready(stream) : 1;
         if (ready == -EAGAIN && leaving)
@@ -112,15 +128,6 @@ static int call(struct connection *connection)
             result = stream->in_error;
     } while (result > 0 && has_work(connection));
     return result;
-}
-
-/* What the handler has left alone gives its chunks back; there is a limit to how much may be left. */
-static int keep(struct torc_stream *stream)
-{
-    if (torci_input_keep(stream))
-        return -ENOMEM;
-    size_t most = (size_t)stream->in_max * TORCI_CHUNK_BYTES;
-    return torc_stream_available(stream) < most ? 1 : -EMSGSIZE;
 }
 
 static void destroy(struct connection *connection)

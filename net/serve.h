@@ -70,7 +70,8 @@ struct torc_serve_options {
     void (*closed)(struct torc_stream *stream, void *arg); /* after the function, before close */
 };
 
-/* Listens on ADDRESS and serves until the task is cancelled; to be called by the main of every shard, with the same arguments.
+/* Listens on ADDRESS and serves until the task is cancelled; to be called by the main of every shard, with the same ADDRESS and FN;
+ * ARG may be state of the shard's own.
  * 0 after an orderly end, also by a shutdown. Or, with one line on standard error that says what to do, before anything was
  * served: -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EINVAL, -ENOENT, -EMFILE, -ENOMEM, … */
 int torc_serve(const char *address, torc_stream_fn *fn, void *arg,

@@ -89,8 +89,7 @@ struct torci_joined {
 
 struct torci_spread_key {
     const char *text;
-    torc_stream_fn *fn;
-    void *arg;
+    torc_stream_fn *fn; /* but not its argument, which may be a shard's own */
 };
 
 /* 0; the leader's error; -ENOMEM, -ECANCELED, -ETIMEDOUT, torc_call's. */

@@ -33,7 +33,6 @@ struct member {
 struct torci_spread {
     struct torci_link link;
     torc_stream_fn *fn;
-    void *arg;
     const char *text; /* a copy, behind the members */
     uint32_t refs;    /* atomic */
     uint32_t waiting; /* atomic: the leader is to be told of room */
@@ -86,7 +85,6 @@ static struct torci_spread *create(const struct join *join)
     memset(spread, 0, bytes);
     spread->text = memcpy((char *)spread + bytes, join->key->text, text_bytes);
     spread->fn = join->key->fn;
-    spread->arg = join->key->arg;
     spread->refs = 2; /* the list's and the leader's */
     spread->count = count;
     spread->leader = join->shard;
@@ -101,8 +99,7 @@ static struct torci_spread *find(struct torci_net *net, const struct join *join)
     struct torci_link *at, *after;
     torci_list_each_safe (at, after, &net->spreads) {
         struct torci_spread *spread = TORC_CONTAINER_OF(at, struct torci_spread, link);
-        if (spread->fn != join->key->fn || spread->arg != join->key->arg ||
-            strcmp(spread->text, join->key->text))
+        if (spread->fn != join->key->fn || strcmp(spread->text, join->key->text))
             continue;
         if (!spread->members[join->shard].joined)
             return spread;

@@ -91,6 +91,50 @@ TEST(pieces, handler_is_called_again_for_what_stood_behind_what_it_took)
     CHECK_EQ(run_shard(NULL, send_a_piece, NULL), 0);
 }
 
+/* ---- a handler that takes lines ---- */
+
+static int take_line(struct torc_stream *s, void *arg)
+{
+    struct server *server = arg;
+    const void *data;
+    ssize_t n = torc_stream_peek(s, &data);
+    if (n <= 0)
+        return (int)n;
+    server->stream = s;
+    server->had = (size_t)n;
+    const char *end = memchr(data, '\n', (size_t)n);
+    if (!end)
+        return 1; /* its rest has not come */
+    n = end + 1 - (const char *)data;
+    ssize_t sent = torc_stream_write_all(s, data, (size_t)n);
+    torc_stream_consume(s, (size_t)n);
+    return (int)sent;
+}
+
+static int send_half_lines(void *arg)
+{
+    (void)arg;
+    struct server server = {.had = 0};
+    struct torc_stream client;
+    char got[8] = "";
+    start(&server, take_line, true, &client);
+    for (size_t i = 1; i <= 3; i++) {
+        CHECK_EQ(torc_stream_print(&client, "x"), 0);
+        while (server.had < i)
+            CHECK_EQ(torc_sleep(0), 0);
+    }
+    CHECK_EQ(torc_stream_print(&client, "\nyy\nz"), 0);
+    CHECK_EQ(torc_stream_read_exactly(&client, got, 7), 7);
+    CHECK_STR(got, "xxx\nyy\n");
+    stop(&server, &client);
+    return 0;
+}
+
+TEST(pieces, handler_sees_what_it_left_together_with_what_has_come)
+{
+    CHECK_EQ(run_shard(NULL, send_half_lines, NULL), 0);
+}
+
 /* ---- half a request, then a drain ---- */
 
 static int parse(struct torc_stream *s, void *arg)
