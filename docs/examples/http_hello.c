@@ -26,7 +26,7 @@ typedef http_parser_settings llhttp_settings_t;
 
 #define GREETING "Hello, world\n"
 
-enum { HEAD_MAX = 16 * 1024, LINGER_BYTES = 1024 * 1024 };
+enum { HEAD_MAX = 16 * 1024 };
 
 struct shard {
     char answer[256]; /* a whole one; made again when its second is over */
@@ -175,7 +175,7 @@ static bool parse(llhttp_t *parser, const char *data, size_t size)
 
 /* ------ Connections */
 
-/* Says what is wrong and ends. To close while the client still sends would reset the connection, and the answer with it. */
+/* Says what is wrong, and ends. */
 static int refuse(struct connection *c)
 {
     const char *why =
@@ -183,20 +183,7 @@ static int refuse(struct connection *c)
     char line[128];
     snprintf(line, sizeof line, "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
              why);
-    int err = torc_stream_print(c->stream, line);
-    if (!err)
-        err = torc_stream_end(c->stream);
-    struct torc_deadline limit;
-    torc_deadline_enter(&limit, TORC_SEC);
-    const void *data;
-    ssize_t n = 1;
-    for (size_t dropped = 0; !err && dropped < LINGER_BYTES && n > 0; dropped += (size_t)n) {
-        n = torc_stream_peek(c->stream, &data);
-        if (n > 0)
-            torc_stream_consume(c->stream, (size_t)n);
-    }
-    torc_deadline_leave(&limit);
-    return 0;
+    return torc_stream_print(c->stream, line);
 }
 
 /* Runs when something has come. */
@@ -210,11 +197,12 @@ static int serve(struct torc_stream *s, void *arg)
     ssize_t n = torc_stream_peek(s, &data);
     if (n <= 0)
         return (int)n;
-    bool all = parse(&c->parser, data, (size_t)n);
-    torc_stream_consume(s, (size_t)n);
-    if (c->error || c->closing)
-        return c->error;
-    return all ? 1 : refuse(c);
+    if (parse(&c->parser, data, (size_t)n)) {
+        torc_stream_consume(s, (size_t)n);
+        return 1; // call again when there is more
+    }
+    // What is left unread tells the server that the peer may still be sending, and to close with care.
+    return c->error || c->closing ? c->error : refuse(c);
 }
 
 static void *connected(struct torc_stream *s, void *shard)
