@@ -21,6 +21,7 @@ struct torci_slots {
     uint32_t *free; /* a stack of them; NULL until the table is registered */
     uint32_t free_count, count;
     uint32_t shared_from; /* of files: from here on the kernel chooses; 0: nowhere */
+    uint32_t shared_free; /* of those: neither taken nor promised to an operation */
 };
 
 /* What the room above has to do with the loop: mail from other threads. All zero: nothing. */
@@ -42,6 +43,7 @@ struct torci_traffic {
     void *net;                          /* the room's state of this executor */
     bool dirty;                         /* FLUSH has something to do */
     bool queued;                        /* silent sends are in the queue: enter this turn */
+    bool awaited;                       /* ... and somebody sleeps until they are over: don't */
     uint32_t came;                      /* messages that have come since the loop last waited */
     uint32_t largest_bytes;             /* of those */
     uint32_t live;                      /* connections */

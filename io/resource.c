@@ -198,6 +198,7 @@ int torci_slots_share(struct torci_io *io)
     if (!give_away(&io->files, from))
         return -ENOSPC;
     io->files.shared_from = from;
+    io->files.shared_free = range.len;
     return 0;
 }
 

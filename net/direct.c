@@ -17,12 +17,14 @@ enum { SHUT_WRITE = 1 };
 void torci_close_direct(struct torci_net *net, int slot)
 {
     struct io_uring_sqe *sqe;
+    net->io->files.shared_free++; /* whoever takes it comes behind in the queue */
     if (torci_op_start_unheard(net->io, &sqe)) {
         torci_slot_clear(net->io, slot);
-        return;
+    } else {
+        io_uring_prep_close(sqe, 0);
+        sqe->file_index = (uint32_t)slot + 1;
     }
-    io_uring_prep_close(sqe, 0);
-    sqe->file_index = (uint32_t)slot + 1;
+    torci_listeners_file_closed(net);
 }
 
 void torci_reset_direct(struct torci_net *net, int slot)
@@ -73,14 +75,17 @@ int torci_make_direct(struct torci_net *net, int fd)
     struct torc_op op;
     struct io_uring_sqe *sqe;
     int slot = fd;
-    int err = torc_op_begin(&op, &sqe);
+    bool room = net->io->files.shared_free > 0;
+    net->io->files.shared_free -= room;
+    int err = room ? torc_op_begin(&op, &sqe) : -ENFILE;
     if (!err) {
         /* the kernel chooses the slot, and writes it where it has read the descriptor */
         io_uring_prep_rw(IORING_OP_FILES_UPDATE, sqe, -1, &slot, 1, UINT32_MAX);
         err = torc_op_wait(&op);
     }
     (void)TORCI_CALL(net->io->kernel, SYS_close, fd);
-    if (err < 0)
-        return err;
-    return err == 1 ? slot : -ENFILE;
+    if (err == 1)
+        return slot;
+    net->io->files.shared_free += room;
+    return err < 0 ? err : -ENFILE;
 }

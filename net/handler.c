@@ -55,7 +55,6 @@ static void make_ready(struct connection *connection)
     if (torci_link_is_queued(&connection->ready))
         return;
     torci_list_push_back(&server->ready, &connection->ready);
-    server->net->io->traffic.dirty = true; /* the end of the turn sees whether somebody is at it */
     torci_handlers_look(server);
 }
 
@@ -73,7 +72,7 @@ static void on_event(struct torc_stream *stream, unsigned events)
 static inline bool has_input(struct torc_stream *stream)
 {
     if (TORC_UNLIKELY(stream->filter != NULL))
-        return stream->filter->ready(stream) != -EAGAIN;
+        return stream->filter->ready(stream) > 0;
     return stream->in_first != TORCI_NO_CHUNK || stream->kept;
 }
 
@@ -118,7 +117,9 @@ static int call(struct connection *connection)
                 break;
         }
         connection->came = stream->taken = false;
-        int ready = stream->filter && !leaving ? stream->filter->ready(stream) : 1;
+        int ready = stream->filter ? stream->filter->ready(stream) : 1;
+        if (ready == -EAGAIN && leaving)
+            ready = 1; /* its handshake was over: it is told of the end */
         if (ready <= 0)
             return ready != -EAGAIN ? ready : ended ? stream->in_error : 1;
         result = server->fn(stream, server->arg);
@@ -253,10 +254,8 @@ static void wake_worker(struct torci_server *server)
     if (server->starting)
         return;
     if (torc_spawn_with(&server->tasks, &(struct torc_task_options){.name = "handler"}, work,
-                        server)) {
-        server->net->io->traffic.dirty = true; /* the end of the next turn tries again */
-        return;
-    }
+                        server))
+        return; /* the end of the next turn tries again */
     server->starting = true;
     server->workers++;
 }
@@ -265,6 +264,7 @@ void torci_handlers_look(struct torci_server *server)
 {
     if (torci_list_is_empty(&server->ready) || server->stopping)
         return;
+    server->net->io->traffic.dirty = true; /* the end of the next turn sees whether it got on */
     struct torci_worker *active = server->active;
     if (active && !active->fiber->park)
         return; /* it is at it, or will be */

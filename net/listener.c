@@ -6,6 +6,7 @@
  *
  *     out of descriptors or memory    the listener waits until a descriptor is closed here, or for a tenth of a second: it
  *                                     never spins and is never lost, and peers wait in the backlog
+ *     no slot for a direct one        likewise; nothing is accepted without one, since the kernel would drop what it has no slot for
  *     anything else                   of one connection (aborted, forbidden by a firewall): on with the next one; if that
  *                                     fails too, after a tenth of a second
  */
@@ -131,9 +132,21 @@ static void failed(struct torc_listener *listener, int error)
         pause_for_a_while(listener);
 }
 
+/* Of a direct listener's accept one slot is promised to whatever comes next. */
+static void count_slots(struct torc_listener *listener, int result, bool more)
+{
+    uint32_t *free = &listener->net->io->files.shared_free;
+    if (result >= 0 && more)
+        *free -= *free > 0;
+    else if (result < 0 && !more)
+        ++*free;
+}
+
 static void accepted(struct torc_op *op, int result, uint32_t flags)
 {
     struct torc_listener *listener = TORC_CONTAINER_OF(op, struct torc_listener, accept);
+    if (listener->direct)
+        count_slots(listener, result, flags & IORING_CQE_F_MORE);
     if (!(flags & IORING_CQE_F_MORE))
         listener->armed = listener->cancelling = false;
     if (result >= 0) {
@@ -154,11 +167,13 @@ static void accepted(struct torc_op *op, int result, uint32_t flags)
         arm(listener);
 }
 
-/* Multishot accept came with 5.19, as these sockets did. */
+/* Multishot accept came with 5.19, as these sockets did. What it brings in one go must have slots. */
 static bool is_multishot(const struct torc_listener *listener)
 {
+    const struct torci_io *io = listener->net->io;
     return listener->on_accept && !listener->one_by_one &&
-           torci_ring_has_op(listener->net->io, IORING_OP_SOCKET);
+           (!listener->direct || io->files.shared_free > 2 * listener->backlog) &&
+           torci_ring_has_op(io, IORING_OP_SOCKET);
 }
 
 static void arm(struct torc_listener *listener)
@@ -166,6 +181,10 @@ static void arm(struct torc_listener *listener)
     struct io_uring_sqe *sqe;
     if (listener->armed)
         return;
+    if (listener->direct && !listener->net->io->files.shared_free) {
+        wait_for_files(listener);
+        return;
+    }
     if (torc_op_start(&listener->accept, accepted, &sqe)) {
         pause_for_a_while(listener);
         return;
@@ -175,8 +194,10 @@ static void arm(struct torc_listener *listener)
         io_uring_prep_multishot_accept(sqe, listener->fd, NULL, NULL, flags);
     else
         io_uring_prep_accept(sqe, listener->fd, NULL, NULL, flags);
-    if (listener->direct)
+    if (listener->direct) {
         sqe->file_index = UINT32_MAX; /* the kernel chooses the slot */
+        listener->net->io->files.shared_free--;
+    }
     listener->armed = true;
 }
 
@@ -214,12 +235,10 @@ int torci_listener_resolve(const char *text, struct torc_address *address)
 }
 
 /* FD, which has its address, takes connections from here on. */
-static int listen_on(int fd, struct torc_address *address, const struct torc_serve_options *options,
-                     bool shared)
+static int listen_on(int fd, struct torc_address *address, uint32_t backlog, bool shared)
 {
     const struct torci_kernel *kernel = torci_kernel_this();
     static const int on = 1;
-    uint32_t backlog = options->socket.backlog ? options->socket.backlog : TORCI_BACKLOG_DEFAULT;
     socklen_t length = sizeof address->storage;
     long err = 0;
     if (shared)
@@ -248,11 +267,12 @@ int torci_listen(struct torc_listener *listener, const struct torc_address *addr
         return fd;
     *listener = (struct torc_listener){.net = net, .fd = fd, .address = *address};
     listener->direct = options->direct;
+    listener->backlog = options->socket.backlog ? options->socket.backlog : TORCI_BACKLOG_DEFAULT;
     torci_timer_init(&listener->again, again);
     torci_link_init(&listener->link);
     err = torci_bind(fd, address, &listener->unlink);
     if (!err)
-        err = listen_on(fd, &listener->address, options, shared);
+        err = listen_on(fd, &listener->address, listener->backlog, shared);
     if (err) {
         if (listener->unlink)
             torci_unix_path_remove(address);

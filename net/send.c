@@ -140,6 +140,7 @@ static bool queue(struct torc_stream *stream)
     stream->out_state = TORCI_OUT_QUEUED;
     torci_list_push_back(&net->queued, &stream->link);
     net->io->traffic.queued = true;
+    net->io->traffic.awaited |= stream->writer || stream->wants_room;
     torci_count(&net->io->exec.counters->net_sends_queued);
     return true;
 }
@@ -241,7 +242,7 @@ void torci_send_submitted(struct torci_net *net)
             mark_dirty(stream); /* written meanwhile */
         torci_stream_tell(stream, TORCI_EVENT_ROOM);
     }
-    io->traffic.queued = false;
+    io->traffic.queued = io->traffic.awaited = false;
 }
 
 bool torci_send_gather(struct torc_stream *stream, const void *memory, size_t size)
@@ -390,6 +391,8 @@ int torci_send_wait(struct torc_stream *stream)
     TORC_ASSERT(!stream->writer); /* one task writes to a stream */
     if (stream->out_state == TORCI_OUT_IDLE)
         mark_dirty(stream);
+    else if (stream->out_state == TORCI_OUT_QUEUED)
+        stream->net->io->traffic.awaited = true;
     return torci_stream_park(&stream->writer);
 }
 

@@ -219,12 +219,22 @@ static void init(struct torci_server *server, torc_stream_fn *fn, void *arg,
     torci_handlers_init(server);
 }
 
+/* One shard may hear of the end before another. */
+static int at_end(int err)
+{
+    bool interrupted = err == -ECANCELED || err == -ETIMEDOUT;
+    return err == -ESHUTDOWN || (interrupted && torc_is_shutting_down()) ? 0 : err;
+}
+
 /* Serves what comes to LISTENER (unless it is NULL) and from other shards until the task is cancelled. OWNED: the
  * listener is closed before connections are drained. */
 static int run(struct torci_server *server, struct torc_listener *listener, bool owned)
 {
     struct torci_wait *forever = NULL;
     struct torc_mask mask;
+    uint32_t slots = server->net->io->files.shared_free;
+    if (server->options.direct && server->options.connections_max > slots)
+        server->options.connections_max = slots;
     server->listener = listener;
     torc_scope_init(&server->tasks);
     if (server->is_handler)
@@ -255,7 +265,7 @@ static int run(struct torci_server *server, struct torc_listener *listener, bool
     torci_idle_stop(server);
     torci_list_unlink(&server->net_link);
     torc_mask_leave(&mask);
-    return torc_is_shutting_down() ? 0 : err;
+    return at_end(err);
 }
 
 static int serve_on(struct torc_listener *listener, torc_stream_fn *fn, void *arg,
@@ -273,7 +283,7 @@ static int say(const char *address, int err, const struct torc_serve_options *op
 {
     char why[TORC_ADDRESS_WHY_BYTES], line[TORC_ADDRESS_WHY_BYTES + 8];
     struct torci_io *io = torci_io_this();
-    if (err == -ECANCELED || err == -ETIMEDOUT)
+    if (!err || err == -ECANCELED || err == -ETIMEDOUT)
         return err;
     if (err == -EMFILE && options->direct && !io->files.free)
         snprintf(line, sizeof line,
@@ -299,9 +309,11 @@ static int listen_first(struct torc_listener *listener, const char *text,
     if (by_kernel && address.transport != TORC_TCP)
         return -EOPNOTSUPP;
     *shares = by_kernel && torc_shard_count() > 1;
-    if (!by_kernel && torc_shard_count() > 1)
+    if (!by_kernel && torc_shard_count() > 1 && options->direct) {
         options->direct = false; /* until they have come to their shard */
-    return torci_listen(listener, &address, options, *shares);
+        err = torci_slots_share(torci_io_this());
+    }
+    return err ? err : torci_listen(listener, &address, options, *shares);
 }
 
 /* This shard's listener, if it has one of its own: *LISTENS. */
@@ -338,7 +350,7 @@ static int serve(const char *address, torc_stream_fn *fn, void *arg,
     if (torc_shard_count() > 1) {
         err = torci_spread_join(&key, &joined);
         if (err)
-            return joined.told || torc_is_shutting_down() ? err : say(address, err, options);
+            return joined.told ? err : say(address, at_end(err), &server.options);
     }
     err = find_listener(&key, &joined, &server.options, &listener);
     server.spread = joined.spread;

@@ -93,7 +93,7 @@ struct torc_listener {
     struct torci_link link;    /* of those that wait for a descriptor */
     struct torci_wait *waiter; /* torc_accept's */
     int *ready;                /* accepted and not taken yet, in a ring */
-    uint32_t ready_first, ready_count, ready_size;
+    uint32_t ready_first, ready_count, ready_size, backlog;
     /* Takes a connection on the loop; NULL: they wait for torc_accept. */
     void (*on_accept)(struct torc_listener *listener, int fd);
     void *server;
