@@ -280,6 +280,10 @@ int torci_io_turn(void *context, uint64_t wait_until_ns)
         take_mail(io);
     else if (io->outside.busy)
         io->outside.turn(io);
+    /* Queued by a task that waits for what becomes of it, or not taken the last time: a submission must end this turn, not
+     * a sleep. */
+    if (TORC_UNLIKELY(io->traffic.queued))
+        wait_until_ns = 0;
     if (io->traffic.dirty)
         io->traffic.flush(io);
     if (wait_until_ns && (io->exec.top.first_runnable || wants_room(io) || io->traffic.awaited))

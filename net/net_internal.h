@@ -4,7 +4,7 @@
  * done for at the end of the turn. Made when the first stream is opened; goes with the ring.
  *
  * Chunks are of 64 KiB, so that a large message is one receive; a small one touches the one page. Free ones lie on a
- * stack, the warm ones on top, and the kernel is lent only about twice as many as turns have used lately: large messages then stay
+ * stack, the warm ones on top, and the kernel is lent only about as many as turns have used lately: large messages then stay
  * in the cache instead of walking through the whole pool (bench: 16 KiB echo 7 % less CPU). Who holds them:
  *
  *     free (stack) --refill--> kernel's ring --receive--> a stream's input --consume--> free
@@ -15,8 +15,9 @@
  *
  * Peers that don't read, and tasks that don't, keep what they hold. When three quarters of the chunks are with such
  * streams the room is *pressed*, until it is half: what comes then is received into small chunks of a page, of which there are
- * seven times as many; a stream that has some input and does not read it gets no more; and nobody gets a chunk for output:
- * writers send from their own memory. So some thirty thousand stuck connections, a page each, leave the others all
+ * seven times as many; by receives of one each, since one that goes on and on takes what is there before anybody
+ * can end it; a stream that has some input and does not read it gets no more; and nobody gets a chunk for output: writers
+ * send from their own memory. So some thirty thousand stuck connections, a page each, leave the others all
  * they need (test_net_pool). When there is no chunk of any kind receives wait (starved) until one comes back.
  */
 #ifndef TORC_NET_NET_INTERNAL_H
@@ -64,11 +65,13 @@ struct torci_net {
     uint32_t held_small;  /* of those */
     uint32_t used;        /* by receives since the last refill */
     uint32_t peak, refills;
+    bool large, large_came; /* messages: lately, since the level was last looked at */
     uint16_t slots_tail;
     struct torci_link dirty;             /* streams with output to be handed over */
     struct torci_link queued;            /* streams whose send is in the queue, in its order */
     struct torci_link starved;           /* streams whose receive found no chunk, by in_link */
-    struct torci_link crowded;           /* streams whose receive may have to end, by in_link */
+    struct torci_link armed;             /* streams whose receive goes on and on, by in_link */
+    struct torci_link crowded;           /* ... and may have to end */
     struct torci_link servers;           /* with handlers: somebody must take up what is ready */
     struct torci_link waiting_for_files; /* listeners out of descriptors: net/listener.c */
     struct torci_link spreads;           /* shard 0's: servers of all shards, net/spread.c */

@@ -191,8 +191,8 @@ bool torci_receive_is_full(const struct torc_stream *stream)
 void torci_receive_crowd(struct torc_stream *stream)
 {
     struct torci_net *net = stream->net;
-    if (!torci_link_is_queued(&stream->in_link))
-        torci_list_push_back(&net->crowded, &stream->in_link);
+    torci_list_unlink(&stream->in_link);
+    torci_list_push_back(&net->crowded, &stream->in_link);
     net->io->traffic.dirty = true;
 }
 
@@ -209,7 +209,10 @@ void torci_receive_arm(struct torc_stream *stream)
     }
     if (net->slots) {
         io_uring_prep_recv(sqe, stream->fd, NULL, 0, 0);
-        sqe->ioprio = IORING_RECV_MULTISHOT;
+        if (TORC_LIKELY(!net->pressed)) {
+            sqe->ioprio = IORING_RECV_MULTISHOT;
+            torci_list_push_back(&net->armed, &stream->in_link);
+        }
         sqe->buf_group = TORCI_BUFFER_GROUP;
         sqe->flags |= IOSQE_BUFFER_SELECT;
     } else {

@@ -147,6 +147,7 @@ static inline void net_check_back(void)
     CHECK_EQ(net->io->traffic.live, 0);
     CHECK(torci_list_is_empty(&net->dirty) && torci_list_is_empty(&net->queued));
     CHECK(torci_list_is_empty(&net->starved) && torci_list_is_empty(&net->crowded));
+    CHECK(torci_list_is_empty(&net->armed));
 }
 
 /* Bytes that tell where they belong. */

@@ -19,7 +19,8 @@ static struct fault_kernel fault;
 /* Alone where calls are counted: the shards' own threads are started by the same call. */
 static int run(unsigned threads, torc_task_fn *main, void *arg)
 {
-    struct torc_config config = {.kernel = &fault.kernel, .blocking_threads = threads};
+    struct torc_config config = {
+        .kernel = &fault.kernel, .blocking_threads = threads, .no_stall_report = true};
     return fault.fail_kinds ? run_alone(&config, main, arg) : run_shard(&config, main, arg);
 }
 

@@ -486,16 +486,33 @@ static int refused_all(void *arg)
     return 0;
 }
 
-static void check_order(const char *hosts, const char *wanted)
+static int hangs_and_refuses(void *arg)
+{
+    const struct torc_connect_options soon = {.attempt_delay_ns = TORC_MS,
+                                              .timeout_ns = 20 * TORC_MS};
+    memset(families, 0, sizeof families);
+    CHECK_EQ(connected(arg, &soon), -ETIMEDOUT);
+    return 0;
+}
+
+static void check_order(torc_task_fn *main, const char *hosts, const char *wanted)
 {
     char copy[16];
     snprintf(copy, sizeof copy, "%s", hosts);
     fault_kernel_init(&fault);
     fault.kernel.call = note_families;
-    body = refused_all;
+    body = main;
     CHECK_EQ(run_shard(&(struct torc_config){.kernel = &fault.kernel}, prepared, copy), 0);
     fault_kernel_check_clean(&fault);
     CHECK_STR(families, wanted);
+}
+
+TEST(connect, each_address_is_tried_once)
+{
+    open_hosts();
+    check_order(refused_all, "bbb", "444");
+    check_order(hangs_and_refuses, "cb", "44");
+    check_order(hangs_and_refuses, "bcbb", "4444");
 }
 
 TEST(connect, families_take_turns)
@@ -503,11 +520,10 @@ TEST(connect, families_take_turns)
     if (access("/proc/net/if_inet6", F_OK))
         TEST_SKIP("no IPv6 here");
     open_hosts();
-    check_order("bbssb", "46464");
-    check_order("ssbb", "6464");
-    check_order("sbbbb", "64444");
-    check_order("bbbs", "4644");
-    check_order("bbb", "444");
+    check_order(refused_all, "bbssb", "46464");
+    check_order(refused_all, "ssbb", "6464");
+    check_order(refused_all, "sbbbb", "64444");
+    check_order(refused_all, "bbbs", "4644");
 }
 
 /* ---- from where ---- */
@@ -546,6 +562,9 @@ static int bind_kinds(void *arg)
     snprintf(from, sizeof from, "tcp://127.0.0.1:%u", ntohs(in.sin_port));
     check_from("a", from, from, false);
     check_from("a", from, from, false);
+    char any[64];
+    snprintf(any, sizeof any, "tcp://:%u", ntohs(in.sin_port));
+    check_from("a", any, from, false);
     static const struct {
         const char *from;
         int error;

@@ -86,6 +86,10 @@ static int batch_errors(void *arg)
     CHECK_EQ(torc_datagram_send_batch(&a, messages, 1), -EINVAL);
     CHECK_EQ(torc_datagram_send(&a, large, 1, &messages[0].peer), -EINVAL);
 
+    torc_datagram_close(&alone);
+    open_at(&alone, abstract("alone"));
+    CHECK_EQ(torc_datagram_send(&alone, large, 1, NULL), -EDESTADDRREQ);
+
     /* too large for the room, between others */
     CHECK_EQ(receive_for(&b, TORC_SEC), 1);
     CHECK_EQ(torc_datagram_send(&a, "1", 1, NULL), 1);
@@ -140,9 +144,9 @@ static int receive_pieces(void *arg)
 
 static int cut_up(void *address)
 {
-    static const size_t sizes[] = {
-        10 * SEGMENT, 10 * SEGMENT + 1, SEGMENT,           SEGMENT - 1, 0,
-        64 * SEGMENT, 65 * SEGMENT,     100 * SEGMENT + 17};
+    static const size_t sizes[] = {10 * SEGMENT, 10 * SEGMENT + 1, 2 * SEGMENT + 1,
+                                   SEGMENT,      SEGMENT - 1,      0,
+                                   64 * SEGMENT, 65 * SEGMENT,     100 * SEGMENT + 17};
     struct torc_datagram a, b;
     fill_pattern();
     CHECK_EQ(
@@ -229,6 +233,15 @@ static int coalesced(void *arg)
         }
     }
     CHECK(several);
+
+    /* room for less than one of them */
+    messages[0] = (struct torc_message){.data = {pattern, size}, .segment_bytes = SEGMENT};
+    CHECK_EQ(torc_datagram_send_batch(&a, messages, 1), 1);
+    messages[0].data = (struct iovec){room[0], SEGMENT / 2};
+    CHECK_EQ(torc_datagram_receive_batch(&b, messages, 1), 1);
+    CHECK(messages[0].truncated && messages[0].segment_bytes == 0);
+    CHECK_EQ(messages[0].data.iov_len, SEGMENT / 2);
+
     expect_pieces(&a, size);
     CHECK_EQ(torc_datagram_receive(&a, room[0], ROOM, NULL), 3);
     torc_datagram_close(&a);

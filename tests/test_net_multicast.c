@@ -141,6 +141,19 @@ TEST(multicast, listeners_of_one_port_hear_their_own_ipv6_groups)
     run_in_two(one_machine, (void *)&v6);
 }
 
+/* Whether the thread's network knows of INTERFACE being in GROUP, as the kernel writes it. */
+static bool is_member(const char *interface, const char *group)
+{
+    char line[256];
+    bool found = false;
+    FILE *file = fopen("/proc/thread-self/net/igmp6", "r");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file))
+        found |= strstr(line, interface) && strstr(line, group);
+    fclose(file);
+    return found;
+}
+
 static int interfaces(void *arg)
 {
     struct torc_datagram sender, listener;
@@ -170,6 +183,12 @@ static int interfaces(void *arg)
     send_number(&sender, 3, &group);
     CHECK_EQ(receive_number(&listener), 3);
     torc_datagram_close(&listener);
+    CHECK(net_ip("link add spare type veth peer name unused"));
+    CHECK(net_ip("link set spare up"));
+    CHECK_EQ(torc_datagram_join(&sender, "udp://[ff12::8%spare]:0", NULL), 0);
+    CHECK(is_member("spare", "ff120000000000000000000000000008"));
+    CHECK_EQ(torc_datagram_leave(&sender, "udp://[ff12::8%spare]:0", NULL), 0);
+    CHECK(!is_member("spare", "ff120000000000000000000000000008"));
     torc_datagram_close(&sender);
     return 0;
 }

@@ -305,25 +305,22 @@ TEST(net_unix, bytes_come_when_descriptors_can_not)
 
 /* ---- in the stream's order ---- */
 
-static int ordered(void *arg)
+/* Bytes, bytes with a descriptor, bytes. */
+static void send_and_expect(struct torc_stream pair[2], int file)
 {
-    struct torc_stream pair[2];
-    char text[8];
-    int file = some_file(), got[2];
-    (void)arg;
-    open_pair(pair);
+    char all[32] = "";
+    size_t have = 0;
+    unsigned came = 0;
+    int got[2];
     CHECK_EQ(torc_stream_print(&pair[0], "first "), 0); /* gathered, and not sent yet */
     send_fds(&pair[0], "second", &file, 1);
     CHECK_EQ(torc_stream_print(&pair[0], " third"), 0);
     CHECK_EQ(torc_stream_flush(&pair[0]), 0);
-    /* the kernel does not mix what has come with descriptors with what comes after */
-    char all[32] = "";
-    size_t have = 0;
-    unsigned came = 0;
     while (have < 18) {
         unsigned count = 2;
         ssize_t n = torc_stream_receive_fds(&pair[1], all + have, sizeof all - have, got, &count);
         CHECK(n > 0);
+        /* the kernel does not mix what has come with descriptors with what comes after */
         CHECK(!count || have + (size_t)n == 12);
         have += (size_t)n;
         came += count;
@@ -331,6 +328,17 @@ static int ordered(void *arg)
     CHECK_STR(all, "first second third");
     CHECK_EQ(came, 1);
     close(got[0]);
+}
+
+static int ordered(void *arg)
+{
+    struct torc_stream pair[2];
+    char text[8];
+    int file = some_file(), got[2];
+    (void)arg;
+    open_pair(pair);
+    for (int i = 0; i < 100; i++) /* now and then the turn ends within, and all is sent anyway */
+        send_and_expect(pair, file);
 
     /* in pieces: the descriptors are with the first */
     unsigned count = 2;
@@ -530,6 +538,7 @@ static int ends(void *arg)
     torc_stream_close(&pair[0]);
     CHECK_EQ(torc_stream_send_fds(&pair[1], "x", 1, &file, 1), -EPIPE);
     CHECK_EQ(torc_stream_send_fds(&pair[1], "x", 1, &file, 1), -EPIPE);
+    CHECK_EQ(torc_stream_print(&pair[1], "x"), -EPIPE);
     close_pair(pair);
 
     open_pair(pair);
@@ -543,6 +552,16 @@ static int ends(void *arg)
         CHECK_EQ(count, 0);
     }
     CHECK_EQ(torc_stream_read(&pair[1], &byte, 1), 0);
+    torc_stream_close(&pair[1]);
+
+    /* it has not read what it was sent, which is a failure, from now on */
+    open_pair(pair);
+    send_fds(&pair[1], "unread", &file, 1);
+    torc_stream_close(&pair[0]);
+    for (int i = 0; i < 2; i++) {
+        count = 1;
+        CHECK_EQ(torc_stream_receive_fds(&pair[1], &byte, 1, &got, &count), -ECONNRESET);
+    }
     torc_stream_close(&pair[1]);
     close(file);
     return 0;
