@@ -58,7 +58,8 @@ MICRO   := $(patsubst %.c,$B/%.o,$(wildcard bench/micro*.c))
 has      = $(shell $(CC) $(CPPFLAGS) $(CFLAGS) -include $1 -E -x c /dev/null >/dev/null 2>&1 && echo yes)
 LIBS_http_hello := $(if $(call has,llhttp.h),-lllhttp,$(if $(call has,http_parser.h),-lhttp_parser))
 EXAMPLE := $(patsubst docs/examples/%.c,$B/examples/%,$(filter-out \
-           $(if $(LIBS_http_hello),,%/http_hello.c),$(wildcard docs/examples/*.c)))
+           $(if $(LIBS_http_hello),,%/http_hello.c) $(if $(filter yes,$(TLS)),,%/tls_echo.c), \
+           $(wildcard docs/examples/*.c)))
 TEST_SRC = $(wildcard tests/test_*.c)
 TESTS    = $(TEST_SRC:%.c=$B/%)
 # The other files beside the tests are helpers: an archive, of which each test takes what it calls.

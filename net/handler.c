@@ -72,7 +72,7 @@ static void on_event(struct torc_stream *stream, unsigned events)
 static inline bool has_input(struct torc_stream *stream)
 {
     if (TORC_UNLIKELY(stream->filter != NULL))
-        return stream->filter->ready(stream) != -EAGAIN;
+        return stream->filter->ready(stream) > 0;
     return stream->in_first != TORCI_NO_CHUNK || stream->kept;
 }
 
@@ -117,7 +117,9 @@ static int call(struct connection *connection)
                 break;
         }
         connection->came = stream->taken = false;
-        int ready = stream->filter && !leaving ? stream->filter->ready(stream) : 1;
+        int ready = stream->filter ? stream->filter->ready(stream) : 1;
+        if (ready == -EAGAIN && leaving)
+            ready = 1; /* its handshake was over: it is told of the end */
         if (ready <= 0)
             return ready != -EAGAIN ? ready : ended ? stream->in_error : 1;
         result = server->fn(stream, server->arg);

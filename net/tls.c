@@ -280,7 +280,7 @@ static int tls_ready(struct torc_stream *stream)
         if (err)
             return err;
     }
-    if (stream->kept || torci_stream_is_leaving(stream))
+    if (stream->kept)
         return 1;
     return tls_fill(stream) == -EAGAIN ? -EAGAIN : 1;
 }

@@ -6,7 +6,8 @@
 # of if it is there never makes it fail.
 set -eu
 
-build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf"
+# The build does without libssl-dev where somebody else installs: then there is no TLS.
+build="gcc libc6-dev binutils liburing-dev libhwloc-dev libnuma-dev libblkid-dev pkgconf libssl-dev"
 lint="git g++ clang clang-format clang-tidy universal-ctags"
 verify="spin"
 # What docs/examples/http_hello.c parses with; where llhttp is, its forerunner is not needed.
@@ -20,7 +21,7 @@ aarch64="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 useful=
 case "${1:-}" in
 build) wanted=$build ;;
-test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq fio fdisk iproute2 valgrind" ;;
+test) wanted="$build $lint $aarch64 $verify $parser $peers libcriterion-dev jq openssl fio fdisk iproute2 valgrind" ;;
 lint) wanted="$build $lint $parser" ;;
 aarch64) wanted="$build $aarch64" ;;
 verify) wanted="$build $verify" ;;

@@ -4,9 +4,12 @@
  */
 #ifdef TORC_TLS
 #include "tests/tls_meeting.h"
+
+#include <openssl/err.h>
 #endif
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -410,6 +413,53 @@ TLS_TEST(tls, tls_1_2_is_spoken_and_resumed_unless_forbidden)
     return nothing_is_left();
 }
 
+struct foreign_server {
+    int fd;
+    SSL_CTX *ctx;
+    pthread_t thread;
+};
+
+static void *be_foreign_server(void *arg)
+{
+    struct foreign_server *server = arg;
+    char word[8];
+    SSL *ssl = SSL_new(server->ctx);
+    SSL_set_fd(ssl, server->fd);
+    CHECK_EQ(SSL_accept(ssl), 1);
+    CHECK_EQ(SSL_read(ssl, word, 5), 5);
+    CHECK_EQ(SSL_write(ssl, "HELLO", 5), 5);
+    while (SSL_read(ssl, word, 5) > 0)
+        ;
+    SSL_free(ssl);
+    close(server->fd);
+    return NULL;
+}
+
+TLS_TEST(tls, client_resumes_by_tls_1_2_too)
+{
+    struct side side = {.tls = context(client_options()), .name = "localhost", .then = say_hello};
+    struct foreign_server server = {.ctx = SSL_CTX_new(TLS_server_method())};
+    SSL_CTX_set_max_proto_version(server.ctx, TLS1_2_VERSION);
+    CHECK(SSL_CTX_use_cert_and_key(server.ctx, server_identity.certificate, server_identity.key,
+                                   NULL, 1));
+    for (int i = 0; i < 2; i++) {
+        int fds[2];
+        make_pair(fds);
+        side.fd = fds[0];
+        server.fd = fds[1];
+        CHECK_EQ(pthread_create(&server.thread, NULL, be_foreign_server, &server), 0);
+        CHECK_EQ(take_side(&side), 0);
+        CHECK_EQ(pthread_join(server.thread, NULL), 0);
+        CHECK_EQ(side.shaken, 0);
+        CHECK_EQ(side.said, 0);
+        CHECK_STR(side.info.version, "TLSv1.2");
+        CHECK_EQ(side.info.resumed, i);
+    }
+    SSL_CTX_free(server.ctx);
+    torc_tls_context_destroy(side.tls);
+    return nothing_is_left();
+}
+
 TLS_TEST(tls, keys_are_renewed_and_nothing_is_renegotiated)
 {
     struct foreigner modern = {.version = TLS1_3_VERSION, .updates_keys = true};
@@ -543,6 +593,77 @@ TEST(tls, context_survives_any_call_failing)
             break;
         CHECK(n < 1000);
     }
+    free_identities();
+}
+
+/* ------ No memory */
+
+static long allocations_left =
+    -1; /* of OpenSSL's, of this thread alone; negative: as many as it likes */
+
+static bool allocation_fails(void)
+{
+    return allocations_left >= 0 && allocations_left-- == 0;
+}
+
+static void *scarce_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return size == 0 || allocation_fails() ? NULL : malloc(size);
+}
+
+static void *scarce_realloc(void *memory, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return allocation_fails() ? NULL : realloc(memory, size);
+}
+
+static void scarce_free(void *memory, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(memory);
+}
+
+/* Both sides say hello, or one of them learns that there is no memory. */
+static bool meet_with_allocations(long count)
+{
+    struct torc_tls_options server = server_options(), client = client_options();
+    struct meeting m = {.server = {.then = answer_hello}, .client = {.then = say_hello}};
+    allocations_left = count;
+    int err = torc_tls_context_create(&m.server.tls, &server);
+    if (!err)
+        err = torc_tls_context_create(&m.client.tls, &client);
+    if (!err)
+        meet(&m);
+    bool ran_out = allocations_left < 0;
+    allocations_left = -1;
+    torc_tls_context_destroy(m.server.tls);
+    torc_tls_context_destroy(m.client.tls);
+    CHECK(!ERR_peek_error());
+    return ran_out;
+}
+
+static int scarce_main(void *arg)
+{
+    (void)arg;
+    long count = 0;
+    meet_with_allocations(LONG_MAX);
+    while (meet_with_allocations(count))
+        count += 1 + count / 40;
+    CHECK(count > 1000);
+    return nothing_is_left();
+}
+
+TEST(tls, survives_openssl_without_memory)
+{
+    if (!CRYPTO_set_mem_functions(scarce_malloc, scarce_realloc, scarce_free))
+        TEST_SKIP("the runner uses OpenSSL itself; the one of instrumented tests does not");
+    make_identities();
+    fault_kernel_init(&fault); /* which keeps the lines to itself */
+    CHECK_EQ(run_alone(&(struct torc_config){.kernel = &fault.kernel}, scarce_main, NULL), 0);
     free_identities();
 }
 

@@ -273,6 +273,18 @@ static inline void wire_start(struct wire *wire, bool tcp)
     CHECK_EQ(pthread_create(&wire->thread, NULL, pass, wire), 0);
 }
 
+/* To a server that FD is connected with. */
+static inline void wire_start_to(struct wire *wire, int fd)
+{
+    int fds[2];
+    make_pair(fds);
+    wire->ends[0] = fd;
+    wire->outer[0] = -1;
+    wire->outer[1] = fds[0];
+    wire->ends[1] = fds[1];
+    CHECK_EQ(pthread_create(&wire->thread, NULL, pass, wire), 0);
+}
+
 static inline void meet_over(struct meeting *meeting, struct wire *wire, bool tcp)
 {
     wire_start(wire, tcp);
