@@ -4,7 +4,7 @@
  * done for at the end of the turn. Made when the first stream is opened; goes with the ring.
  *
  * Chunks are of 64 KiB, so that a large message is one receive; a small one touches the one page. Free ones lie on a
- * stack, the warm ones on top, and the kernel is lent only about twice as many as turns have used lately: large messages then stay
+ * stack, the warm ones on top, and the kernel is lent only about as many as turns have used lately: large messages then stay
  * in the cache instead of walking through the whole pool (bench: 16 KiB echo 7 % less CPU). Who holds them:
  *
  *     free (stack) --refill--> kernel's ring --receive--> a stream's input --consume--> free
@@ -65,6 +65,7 @@ struct torci_net {
     uint32_t held_small;  /* of those */
     uint32_t used;        /* by receives since the last refill */
     uint32_t peak, refills;
+    bool large, large_came; /* messages: lately, since the level was last looked at */
     uint16_t slots_tail;
     struct torci_link dirty;             /* streams with output to be handed over */
     struct torci_link queued;            /* streams whose send is in the queue, in its order */

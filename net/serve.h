@@ -36,7 +36,9 @@ struct torc_tls_context;
 struct torc_listener;
 
 /* What runs for a connection; STREAM is closed after it. Of a task's function any result ends the connection. Of a handler's: more
- * than 0: go on, call me when there is more; 0 or less: close it. A negative result other than -ECANCELED and those of lost
+ * than 0: go on, call me when there is more; 0 or less: close it. A handler is called once at a time for a connection; again
+ * at once while it takes something and leaves more; for what it leaves alone when more has come (with input_max bytes left
+ * alone the connection ends as a failure); and once for the end, when reading says 0 or the error. A negative result other than -ECANCELED and those of lost
  * connections (-ECONNRESET, -EPIPE, -ETIMEDOUT) is counted as net_failures. */
 typedef int torc_stream_fn(struct torc_stream *stream, void *arg);
 
@@ -44,7 +46,7 @@ typedef int torc_stream_fn(struct torc_stream *stream, void *arg);
 enum torc_spread {
     TORC_SPREAD_AUTO = 0, /* by the kernel for TCP, round robin for Unix sockets */
     TORC_SPREAD_KERNEL, /* every shard has a listener (SO_REUSEPORT), the kernel chooses by a hash */
-    TORC_SPREAD_ROUND_ROBIN,  /* shard 0 accepts, and hands out in turn */
+    TORC_SPREAD_ROUND_ROBIN, /* the first shard that comes accepts for all, and hands out in turn */
     TORC_SPREAD_LEAST_LOADED, /* ... to the shard with the fewest connections */
 };
 
@@ -58,9 +60,11 @@ struct torc_serve_options {
     enum torc_spread spread;
     uint32_t connections_max; /* on each shard; default 1,000,000 */
     enum torc_at_limit at_limit;
-    bool direct;        /* connections have no descriptor of the process but one of the ring, which
-                           RLIMIT_NOFILE does not count: torc_config.files_max says how many */
-    uint64_t idle_ns;   /* a connection without input for so long is closed; default: never */
+    bool direct; /* connections have no descriptor of the process but one of the ring, which
+                           RLIMIT_NOFILE does not count: torc_config.files_max says how many; 6.0 */
+    uint64_t
+        idle_ns; /* a connection that waits for its peer, while nothing comes and nothing can be sent
+                           for so long (or a quarter more), ends: -ETIMEDOUT; default: never */
     uint64_t drain_ns;  /* see the top; default: 5 s */
     uint32_t input_max; /* bytes that are received ahead for one connection; default 256 KiB */
     struct torc_tls_context *tls; /* net/tls.h */
@@ -71,9 +75,12 @@ struct torc_serve_options {
 };
 
 /* Listens on ADDRESS and serves until the task is cancelled; to be called by the main of every shard, with the same ADDRESS and FN;
- * ARG may be state of the shard's own.
+ * ARG may be state of the shard's own. The first shard that comes binds the address, which nobody else may have, also with
+ * SO_REUSEPORT (unless options.socket.reuse_port); of port 0 all shards get the port that the first has got. When that one ends alone
+ * and the others have no listeners, nothing comes to them any more.
  * 0 after an orderly end, also by a shutdown. Or, with one line on standard error that says what to do, before anything was
- * served: -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EINVAL, -ENOENT, -EMFILE, -ENOMEM, … */
+ * served: -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EINVAL, -ENOENT, -EMFILE, -ENOMEM, …; -EPROTOTYPE: no address of streams;
+ * -EOPNOTSUPP: Unix sockets spread by the kernel, direct before 6.0. What the first shard could not, none can: one line. */
 int torc_serve(const char *address, torc_stream_fn *fn, void *arg,
                const struct torc_serve_options *options) TORC_MUST_CHECK;
 int torc_serve_handler(const char *address, torc_stream_fn *fn, void *arg,
@@ -101,7 +108,8 @@ struct torc_listener {
 };
 
 /* Listens. Says nothing: torc_address_explain has the words. OPTIONS may be NULL; of its fields socket and direct count.
- * A Unix path that a dead server has left is taken over; it is removed at close. */
+ * A Unix path that a dead server has left is taken over (one that lives: -EADDRINUSE); it is removed at close. As torc_serve's
+ * errors. In a task. */
 int torc_listen(struct torc_listener *listener, const char *address,
                 const struct torc_serve_options *options) TORC_MUST_CHECK;
 /* The address that it has: with the port that the kernel has chosen. */
@@ -109,10 +117,11 @@ const struct torc_address *torc_listener_address(const struct torc_listener *lis
 /* Waits for a connection. Out of descriptors (-EMFILE, -ENFILE) it waits too, and tries again when one has been closed, and ten times a
  * second. -ECANCELED, -ETIMEDOUT. In a task. */
 int torc_accept(struct torc_listener *listener, struct torc_stream *stream) TORC_MUST_CHECK;
-/* Connections that nobody has taken are reset. */
+/* Connections that nobody has taken are reset; who waits in torc_accept gets -ECANCELED. In a task. */
 void torc_listener_close(struct torc_listener *listener);
 
-/* torc_serve for a listener of this shard, which stays the caller's; options.socket and spread mean nothing here. */
+/* torc_serve for a listener of this shard, which stays the caller's and may be served again; options.socket, spread and direct
+ * mean nothing here. */
 int torc_serve_on(struct torc_listener *listener, torc_stream_fn *fn, void *arg,
                   const struct torc_serve_options *options) TORC_MUST_CHECK;
 int torc_serve_handler_on(struct torc_listener *listener, torc_stream_fn *fn, void *arg,

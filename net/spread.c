@@ -99,7 +99,7 @@ static struct torci_spread *find(struct torci_net *net, const struct join *join)
     struct torci_link *at, *after;
     torci_list_each_safe (at, after, &net->spreads) {
         struct torci_spread *spread = TORC_CONTAINER_OF(at, struct torci_spread, link);
-        if (spread->fn != join->key->fn || strcmp(spread->text, join->key->text))
+        if (spread->fn != join->key->fn || strcmp(spread->text, join->key->text) != 0)
             continue;
         if (!spread->members[join->shard].joined)
             return spread;

@@ -2,6 +2,8 @@
  *
  * A stream's life, and writing; receive.c and send.c do the work, and reading.c what reading makes of it.
  */
+#include "net/stream.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
