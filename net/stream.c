@@ -91,9 +91,11 @@ int torc_stream_adopt(struct torc_stream *stream, int fd)
         return (int)err;
     struct sockaddr_storage peer;
     size = sizeof peer;
-    if (type != SOCK_STREAM ||
-        TORCI_CALL(kernel, SYS_getpeername, fd, (long)(uintptr_t)&peer, (long)(uintptr_t)&size) < 0)
+    err = TORCI_CALL(kernel, SYS_getpeername, fd, (long)(uintptr_t)&peer, (long)(uintptr_t)&size);
+    if (type != SOCK_STREAM || err == -ENOTCONN)
         return -EINVAL;
+    if (err < 0)
+        return (int)err;
     long flags = TORCI_CALL(kernel, SYS_fcntl, fd, F_GETFL);
     if (flags >= 0)
         flags = TORCI_CALL(kernel, SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);
