@@ -182,7 +182,7 @@ struct server {
 static int serve(void *arg)
 {
     struct server *server = (struct server *)arg;
-    const struct torc_serve_options options = {.drain_ns = 100 * TORC_MS};
+    const struct torc_serve_options options = {.drain_ns = 100 * TORC_MS, .connections_max = 2000};
     int err = server->is_handler
                   ? torc_serve_handler_on(&server->listener, echo_once, NULL, &options)
                   : torc_serve_on(&server->listener, echo, NULL, &options);
