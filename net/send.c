@@ -201,7 +201,8 @@ static void send_and_tell(struct torc_stream *stream)
         if (TORC_LIKELY(!stream->wants_room && !stream->writer) || !torci_send_is_idle(stream))
             return;
         torci_stream_tell(stream, TORCI_EVENT_ROOM);
-        if (stream->out == TORCI_NO_CHUNK)
+        /* what it was told has been written, and may have found the socket full */
+        if (stream->out == TORCI_NO_CHUNK || stream->out_state != TORCI_OUT_IDLE)
             return;
         torci_list_unlink(&stream->link);
     }
