@@ -190,7 +190,8 @@ static int idle(struct torci_io *io, uint64_t wait_until_ns)
     uint64_t spin_ns = io->config.spin_ns ? io->config.spin_ns : torci_pace_spin_ns(io);
     if (spin_ns) {
         int err = torci_ring_pending(&io->ring) ? enter_and_reap(io, &io->ring, 0, UINT64_MAX) : 0;
-        if (err || io->exec.top.first_runnable)
+        /* A relay wakes nobody for what this has brought: it is sent by the next turn's flush. */
+        if (err || io->exec.top.first_runnable || io->traffic.dirty)
             return err;
         uint64_t until = torci_host_now_ns(io->exec.host) + spin_ns;
         struct torci_counters *counters = io->exec.counters;

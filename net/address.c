@@ -428,7 +428,7 @@ static const char *meaning(int error, bool is_path, bool is_name)
     switch (error) {
     case -EDESTADDRREQ: return "a name can't be used here: write the address in numbers";
     case -ENOENT:
-        return is_path ? "there is no such socket: is the server running, and is the path right?"
+        return is_path ? "no such path: its directory is missing, or its server is not running"
                        : "there is no such name: see its spelling, /etc/hosts and the DNS";
     case -EAGAIN:
         if (is_path)

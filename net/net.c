@@ -2,12 +2,13 @@
  *
  * The room's state of an executor: made, hooked into the loop, and its chunks lent to the kernel.
  */
-#include "net/serve_internal.h"
+#include "net/net_internal.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "io/abi_internal.h"
+#include "net/serve_internal.h"
 
 enum {
     LEVEL_MIN = 8,

@@ -79,7 +79,9 @@ static struct torci_spread *create(const struct join *join)
     uint32_t count = torc_shard_count();
     size_t bytes = sizeof(struct torci_spread) + count * sizeof(struct member);
     size_t text_bytes = strlen(join->key->text) + 1;
-    struct torci_spread *spread = (struct torci_spread *)torc_alloc(bytes + text_bytes);
+    size_t line = _Alignof(struct torci_spread), rounded = (bytes + text_bytes + line - 1) / line;
+    /* a multiple of the alignment is aligned so */
+    struct torci_spread *spread = (struct torci_spread *)torc_alloc(rounded * line);
     if (!spread)
         return NULL;
     memset(spread, 0, bytes);
@@ -99,7 +101,7 @@ static struct torci_spread *find(struct torci_net *net, const struct join *join)
     struct torci_link *at, *after;
     torci_list_each_safe (at, after, &net->spreads) {
         struct torci_spread *spread = TORC_CONTAINER_OF(at, struct torci_spread, link);
-        if (spread->fn != join->key->fn || strcmp(spread->text, join->key->text))
+        if (spread->fn != join->key->fn || strcmp(spread->text, join->key->text) != 0)
             continue;
         if (!spread->members[join->shard].joined)
             return spread;

@@ -2,6 +2,8 @@
  *
  * A stream's life, and writing; receive.c and send.c do the work, and reading.c what reading makes of it.
  */
+#include "net/stream.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -89,9 +91,11 @@ int torc_stream_adopt(struct torc_stream *stream, int fd)
         return (int)err;
     struct sockaddr_storage peer;
     size = sizeof peer;
-    if (type != SOCK_STREAM ||
-        TORCI_CALL(kernel, SYS_getpeername, fd, (long)(uintptr_t)&peer, (long)(uintptr_t)&size) < 0)
+    err = TORCI_CALL(kernel, SYS_getpeername, fd, (long)(uintptr_t)&peer, (long)(uintptr_t)&size);
+    if (type != SOCK_STREAM || err == -ENOTCONN)
         return -EINVAL;
+    if (err < 0)
+        return (int)err;
     long flags = TORCI_CALL(kernel, SYS_fcntl, fd, F_GETFL);
     if (flags >= 0)
         flags = TORCI_CALL(kernel, SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);

@@ -120,9 +120,10 @@ void torc_stream_abort(struct torc_stream *stream);
 
 /* ------ Reading: more than 0 bytes, 0 at the peer's end, or a negative errno */
 
-/* At least one byte, at most SIZE. */
+/* At least one byte, at most SIZE. Of SIZE 0: 0, at once. */
 ssize_t torc_stream_read(struct torc_stream *stream, void *memory, size_t size) TORC_MUST_CHECK;
-/* All SIZE bytes. -EPIPE: the peer has ended within them; 0: before the first. */
+/* All SIZE bytes. -EPIPE: the peer has ended within them; 0: before the first. On error nothing has been taken; -ENOMEM: what had
+ * been could not be put back, and the input is at its end. */
 ssize_t torc_stream_read_exactly(struct torc_stream *stream, void *memory,
                                  size_t size) TORC_MUST_CHECK;
 
@@ -151,8 +152,10 @@ size_t torc_stream_available(const struct torc_stream *stream);
 
 /* ------ Writing */
 
-/* All SIZE bytes, or a negative errno, after which the stream is of no use for writing. Waits while the peer takes
- * nothing. Small ones leave by the end of the turn, large ones at once; MEMORY is the caller's again in any case. */
+/* All SIZE bytes, or a negative errno. Waits while the peer takes nothing. Small ones leave by the end of the turn, large
+ * ones at once; MEMORY is the caller's again in any case. Of an interrupted one (-ECANCELED, -ETIMEDOUT) a first part has been
+ * taken, possibly nothing, and will be sent; how much is not told, so nothing that makes sense can be written behind it.
+ * -EPIPE: after torc_stream_end, or the peer takes no more; -ECONNRESET, -ETIMEDOUT, …: the connection is lost. */
 ssize_t torc_stream_write_all(struct torc_stream *stream, const void *memory,
                               size_t size) TORC_MUST_CHECK;
 ssize_t torc_stream_writev_all(struct torc_stream *stream, const struct iovec *pieces,
@@ -162,13 +165,13 @@ ssize_t torc_stream_try_write(struct torc_stream *stream, const void *memory,
                               size_t size) TORC_MUST_CHECK;
 /* write_all of a string. */
 int torc_stream_print(struct torc_stream *stream, const char *text) TORC_MUST_CHECK;
-/* SIZE bytes of the file FD from OFFSET on, without taking them through user memory where the kernel can. Bytes sent, less than SIZE at
- * the file's end. */
+/* SIZE bytes of the file FD, which is not open with O_DIRECT, from OFFSET on; however cold the file is, the shard is not
+ * blocked. Bytes sent, less than SIZE at the file's end. As write_all; and -ENOMEM, -EINVAL (beyond 2^63), what reading gave. */
 ssize_t torc_stream_send_file(struct torc_stream *stream, int fd, uint64_t offset,
                               uint64_t size) TORC_MUST_CHECK;
 /* Waits until the kernel has all that was written. */
 int torc_stream_flush(struct torc_stream *stream) TORC_MUST_CHECK;
-/* Half-close: the peer reads an end after all that was written. Reading goes on. */
+/* Half-close: the peer reads an end after all that was written. Reading goes on. Twice is harmless. */
 int torc_stream_end(struct torc_stream *stream) TORC_MUST_CHECK;
 
 /* ------ About it */

@@ -66,6 +66,7 @@ refuses a_broken_ipv6_address 'tcp://[::1:80' $on --to 'tcp://[::1:80'
 refuses an_empty_address_in_a_list 'an address begins with' $on --to tcp://app1:80,,tcp://app2:80
 refuses a_backend_without_host '--to tcp://:80: a backend needs a host' $on --to tcp://:80
 refuses a_backend_at_port_0 '--to tcp://127.0.0.1:0: a backend needs a port' $on --to tcp://127.0.0.1:0
+refuses the_same_address_twice '--listen tcp://127.0.0.1:0: is given twice' $on $to $on
 refuses datagrams 'datagrams are not passed on' $on --to udp://app1:53
 refuses listening_on_datagrams 'datagrams are not passed on' --listen "unixgram:$dir/s" $to
 refuses a_path_that_is_too_long 'unix:' --listen "unix:$dir/$(printf '%0200d' 0)" $to

@@ -178,11 +178,14 @@ sanitized() { # sanitizers
 # On several shards: what holds for one executor holds for each of them. The verdicts say on how many.
 several='tests/test_io_*.c tests/test_dma_*.c tests/test_shard_*.c tests/test_stress.c'
 
-on_shards() { # how many shards, at once, directory of the binaries
+# Those that time themselves by the network take long where many shards share a CPU.
+on_few="$several tests/test_net_*.c"
+
+on_shards() { # how many shards, at once, directory of the binaries, tests
     whole=$dir dir=$dir/$1
     mkdir -p "$dir"
     export TORC_SHARDS="$1"
-    binaries "$2" "$3" "$several"
+    binaries "$2" "$3" "$4"
     unset TORC_SHARDS
     cat "$dir"/*.verdicts | sed "s/^\(ok\|not ok\|skip\) /&$1-shards::/" >"$whole/$1-shards.verdicts"
     for failed in "$dir"/*.failed; do
@@ -193,9 +196,9 @@ on_shards() { # how many shards, at once, directory of the binaries
 
 part_shards() { # 1 is the plain part's
     build build_shards B="$out" SAN= tests || return
-    for count in 2 7 64; do
-        on_shards $count 1 "$out/tests"
-    done
+    on_shards 2 1 "$out/tests" "$on_few"
+    on_shards 7 1 "$out/tests" "$on_few"
+    on_shards 64 1 "$out/tests" "$several"
 }
 
 under_valgrind='tests/test_core_switch.c tests/test_core_task.c tests/test_core_scope.c'
@@ -214,7 +217,7 @@ part_valgrind() {
 part_asan() { sanitized address,undefined; }
 part_tsan() {
     sanitized thread
-    on_shards 7 "$jobs" "$out/san-thread/tests"
+    on_shards 7 "$jobs" "$out/san-thread/tests" "$several"
 }
 part_san() { sanitized "$SAN"; }
 

@@ -572,6 +572,7 @@ TEST(blocking, a_job_without_a_task_tells_when_it_is_done)
         CHECK_EQ(jobs[i].done, 1);
         CHECK_EQ(jobs[i].result, 5);
     }
+    CHECK_EQ(fault.lines, 0); /* nothing was waited for */
     fault_kernel_check_clean(&fault);
 }
 

@@ -341,7 +341,7 @@ TEST(address, each_error_has_its_words)
     } all[] = {
         {"tcp://app1:80", -EDESTADDRREQ, "in numbers"},
         {"tcp://app1:80", -ENOENT, "no such name"},
-        {"unix:/run/x", -ENOENT, "no such socket"},
+        {"unix:/run/x", -ENOENT, "no such path"},
         {"tcp://app1:80", -EAGAIN, "resolv.conf"},
         {"tcp://1.2.3.4:80", -EAGAIN, "no room"},
         {"unix:/run/x", -EAGAIN, "too many waiting"},

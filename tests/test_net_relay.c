@@ -131,7 +131,8 @@ static void quad_end(struct quad *quad, int error, enum torc_relay_end end)
     CHECK(quad->done);
     CHECK_EQ(quad->error, error);
     CHECK_EQ(quad->result.end, end);
-    torc_stream_close(&quad->left);
+    if (quad->left.net)
+        torc_stream_close(&quad->left);
     torc_stream_close(&quad->a);
     torc_stream_close(&quad->b);
     torc_stream_close(&quad->right);
@@ -280,6 +281,37 @@ TEST(relay, many_relays_at_once_mix_nothing_up)
     CHECK_EQ(run(many_at_once, NULL), 0);
 }
 
+/* Small messages behind full chunks, in sockets that are full: what finds no room behind a chunk is sent with it. */
+static int mixed_sizes(void *arg)
+{
+    (void)arg;
+    enum { ROUNDS = 400, LARGE = 1 << 16, SMALL = 300 };
+    struct quad quad;
+    quad_open(&quad, KIND_UNIX);
+    quad_start(&quad);
+    struct flow there = {&quad.left, 0, 0, 0, 0, false};
+    struct flow heard = {&quad.right, (uint64_t)ROUNDS * (LARGE + SMALL), 0, 0, 0, false};
+    CHECK_EQ(torc_spawn(&quad.tasks, hear, &heard), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        there.size += LARGE;
+        there.piece_max = LARGE;
+        CHECK_EQ(talk(&there), 0);
+        there.size += SMALL;
+        there.piece_max = SMALL / 3;
+        CHECK_EQ(talk(&there), 0);
+    }
+    CHECK_EQ(torc_stream_end(&quad.left), 0);
+    CHECK_EQ(torc_stream_end(&quad.right), 0);
+    quad_end(&quad, 0, TORC_RELAY_DONE);
+    CHECK_EQ(heard.place, heard.size);
+    return 0;
+}
+
+TEST(relay, small_messages_behind_full_chunks_arrive)
+{
+    CHECK_EQ(run(mixed_sizes, NULL), 0);
+}
+
 static int without_buffer_rings(void *arg)
 {
     (void)arg;
@@ -302,6 +334,47 @@ TEST(relay, works_on_a_kernel_without_buffer_rings)
     struct torc_config config = {.kernel = &fault.kernel, .no_stall_report = true};
     CHECK_EQ(run_shard(&config, without_buffer_rings, NULL), 0);
     fault_kernel_check_clean(&fault);
+}
+
+/* A message that comes as the loop submits something else, before it spins, and that wakes no task. */
+static void nothing(struct torc_op *op, int result, uint32_t flags)
+{
+    (void)op, (void)result, (void)flags;
+}
+
+static int nobody_wakes(void *arg)
+{
+    (void)arg;
+    struct quad quad;
+    struct torc_op nops[300];
+    int left[2];
+    memset(&quad, 0, sizeof quad);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, left), 0);
+    CHECK_EQ(torc_stream_adopt(&quad.a, left[1]), 0);
+    pair(KIND_UNIX, &quad.b, &quad.right);
+    torc_scope_init(&quad.tasks);
+    quad_start(&quad);
+    torc_yield();
+    for (int i = 0; i < 300; i++) {
+        struct io_uring_sqe *sqe;
+        struct torc_deadline deadline;
+        char byte;
+        CHECK_EQ(write(left[0], "x", 1), 1);
+        CHECK_EQ(torc_op_start(&nops[i], nothing, &sqe), 0);
+        io_uring_prep_nop(sqe);
+        torc_deadline_enter(&deadline, 20 * TORC_SEC);
+        CHECK_EQ(torc_stream_read(&quad.right, &byte, 1), 1);
+        CHECK(!torc_deadline_leave(&deadline));
+    }
+    close(left[0]);
+    torc_stream_close(&quad.right);
+    quad_end(&quad, 0, TORC_RELAY_DONE);
+    return 0;
+}
+
+TEST(relay, a_message_that_wakes_nobody_is_sent_on)
+{
+    CHECK_EQ(run(nobody_wakes, NULL), 0);
 }
 
 /* ------ Ends */

@@ -402,6 +402,8 @@ TLS_TEST(tls_data, peer_that_speaks_no_tls_is_found_out)
 
 /* ------ Changing over */
 
+static bool line_came;
+
 static int change_over(void *arg)
 {
     struct side *side = arg;
@@ -410,10 +412,13 @@ static int change_over(void *arg)
     CHECK_EQ(torc_stream_adopt(&stream, side->fd), 0);
     if (side->name) {
         CHECK_EQ(torc_stream_print(&stream, "STARTTLS\n"), 0);
+        while (!line_came) /* or both would come as one */
+            CHECK_EQ(torc_sleep(TORC_MS), 0);
     } else {
         /* As much as to find the first byte of the handshake read ahead. */
         const void *data;
         CHECK_EQ(torc_stream_peek_until(&stream, "\n", 0, &data), 9);
+        line_came = true;
         CHECK(torc_stream_peek_at_least(&stream, 10, &data) >= 10);
         CHECK_EQ(torc_stream_read_line(&stream, line, sizeof line), 8);
     }

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "core/time.h"
+#include "io/abi_internal.h"
+#include "io/io_internal.h"
 #include "net/serve.h"
 #include "net/stream.h"
 #include "tests/fault_kernel.h"
@@ -89,7 +91,7 @@ static unsigned receive(struct torc_stream *stream, const char *text, int *fds, 
 {
     char got[64];
     unsigned count = room;
-    CHECK_EQ(torc_stream_receive_fds(stream, got, sizeof got, fds, &count), strlen(text));
+    CHECK_EQ(torc_stream_receive_fds(stream, got, strlen(text), fds, &count), strlen(text));
     CHECK(!memcmp(got, text, strlen(text)));
     CHECK(count <= room);
     return count;
@@ -613,12 +615,16 @@ TEST(net_unix, the_end_is_an_end_of_waiting)
 
 static int take_a_file(struct torc_stream *stream, void *arg)
 {
+    struct ucred who;
     int fd;
     unsigned count = 1;
     char byte;
     ssize_t n;
+    CHECK_EQ(torc_stream_credentials(stream, &who), 0);
+    CHECK_EQ(who.pid, getpid());
     while ((n = torc_stream_receive_fds(stream, &byte, 1, &fd, &count)) > 0) {
         CHECK_EQ(count, 1);
+        CHECK_EQ(torc_stream_send_fds(stream, "?", 1, &fd, 1), 1);
         close(fd);
         CHECK_EQ(torc_stream_print(stream, "!"), 0);
     }
@@ -641,17 +647,24 @@ static int served(void *arg)
     char text[TORC_ADDRESS_TEXT_MAX];
     ssize_t end = 1;
     void *context[2] = {&listener, &end};
-    (void)arg;
     snprintf(text, sizeof text, "unix:@torc-test-%d-files", (int)getpid());
-    CHECK_EQ(torc_listen(&listener, text, NULL), 0);
+    const struct torc_serve_options options = {.direct = arg != NULL};
+    CHECK_EQ(torc_listen(&listener, text, &options), 0);
     torc_scope_init(&all);
     CHECK_EQ(torc_spawn(&all, serve_files, context), 0);
     CHECK_EQ(torc_connect(&client, text, NULL), 0);
     int file = some_file();
-    send_fds(&client, "x", &file, 1);
-    expect_text(&client, "!");
-    send_fds(&client, "x", &file, 1);
-    expect_text(&client, "!");
+    unsigned files = 0;
+    for (int i = 0, fd; i < 5; i++) {
+        send_fds(&client, "x", &file, 1);
+        CHECK_EQ(receive(&client, "?", &fd, 1), 1);
+        CHECK(is_same(fd, file));
+        close(fd);
+        CHECK_EQ(receive(&client, "!", &fd, 1), 0);
+        if (i == 0)
+            files = open_files(); /* the server has accepted by now */
+    }
+    CHECK_EQ(open_files(), files);
     torc_scope_cancel(&all); /* the server drains: who waits for a request sees an end */
     CHECK_EQ(torc_scope_join(&all), 0);
     CHECK_EQ(end, 0);
@@ -664,4 +677,19 @@ static int served(void *arg)
 TEST(net_unix, a_server_that_drains_ends_the_wait_for_descriptors)
 {
     run(served, NULL);
+}
+
+static int has_borrowing(void *arg)
+{
+    *(bool *)arg = torci_ring_has_op(torci_io_this(), TORCI_OP_FIXED_FD_INSTALL);
+    return 0;
+}
+
+TEST(net_unix, connections_without_a_descriptor_get_descriptors_too)
+{
+    bool can = false;
+    run(has_borrowing, &can);
+    if (!can)
+        TEST_SKIP("no descriptors for direct ones before Linux 6.8");
+    run(served, "direct");
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `torc proxy`: every shard accepts connections and relays them to backends of its own choice. Shard 0 begins: it takes
- * the ports, so that one which is taken is said once and nothing has started yet, and says where it listens; then the
- * others follow, on the very ports that it has got.
+ * `torc proxy`: every shard serves every address, and relays what it accepts to backends of its own choice. When shard 0
+ * listens on all of them it says where.
  */
 #include "apps/torc/proxy.h"
 
@@ -22,17 +21,9 @@ struct proxy {
     uint32_t shard_count;
     struct torc_signals signals;
     uint64_t began_ns;
-    double seconds;          /* that it has served, at the end */
-    struct torc_event begun; /* on shard 0: it listens, or has given up */
-    int begin_error;
-    bool has_begun;
-    char address[PROXY_LISTEN_MAX][TORC_ADDRESS_TEXT_MAX]; /* where it listens */
-};
-
-struct server {
-    struct proxy *proxy;
-    struct torc_listener listener;
-    struct torc_serve_options options;
+    double seconds;                                        /* that it has served, at the end */
+    unsigned listening;                                    /* on so many addresses does shard 0 */
+    char address[PROXY_LISTEN_MAX][TORC_ADDRESS_TEXT_MAX]; /* which they are */
 };
 
 static double seconds_since(uint64_t began_ns)
@@ -85,67 +76,6 @@ static void report_end(const struct proxy *proxy)
 
 /* ------ A shard's life */
 
-static uint32_t connections_of_shard(const struct proxy_spec *spec)
-{
-    uint32_t count = torc_shard_count();
-    return (uint32_t)((spec->connections_max + count - 1) / count);
-}
-
-static int serve(void *arg)
-{
-    struct server *server = (struct server *)arg;
-    return torc_serve_on(&server->listener, proxy_serve_connection, server->proxy->shards,
-                         &server->options);
-}
-
-/* Whoever comes while the others are drained is to be refused, and not to wait for nothing. */
-static int close_at_end(void *arg)
-{
-    struct server *server = (struct server *)arg;
-    int err;
-    do
-        err = torc_sleep(3600 * TORC_SEC);
-    while (!err);
-    torc_listener_close(&server->listener);
-    return 0;
-}
-
-static int say_why(const char *address, int err)
-{
-    char why[TORC_ADDRESS_WHY_BYTES];
-    if (err != -ECANCELED)
-        fprintf(stderr, "torc proxy: %s\n", torc_address_explain(address, err, why));
-    return err;
-}
-
-/* Listens on everything. Shard 0 goes first, and the others take what it has got; but for Unix sockets, which can't be
- * shared: those are its own. */
-static int listen_all(struct proxy *proxy, struct server *servers, unsigned *count)
-{
-    const struct proxy_spec *spec = proxy->spec;
-    bool first = torc_shard_id() == 0;
-    *count = 0;
-    for (unsigned i = 0; i < spec->listen_count; i++) {
-        const char *address = first ? spec->listen[i] : proxy->address[i];
-        struct server *server = &servers[*count];
-        if (!first && !strncmp(address, "unix:", 5))
-            continue;
-        *server = (struct server){
-            .proxy = proxy,
-            .options = {.socket = {.reuse_port = torc_shard_count() > 1},
-                        .connections_max = connections_of_shard(spec),
-                        .drain_ns = spec->drain_ns ? spec->drain_ns : 1},
-        };
-        int err = torc_listen(&server->listener, address, &server->options);
-        if (err)
-            return say_why(address, err);
-        ++*count;
-        if (first)
-            torc_address_format(torc_listener_address(&server->listener), proxy->address[i]);
-    }
-    return 0;
-}
-
 static void say_where(const struct proxy *proxy)
 {
     fputs("torc proxy: listening on", stderr);
@@ -156,15 +86,38 @@ static void say_where(const struct proxy *proxy)
             torc_shard_count() > 1 ? "s" : "");
 }
 
-static int serve_all(struct proxy *proxy, struct server *servers, unsigned count)
+static void on_listening(const struct torc_address *address, void *arg)
+{
+    const struct proxy_server *server = (const struct proxy_server *)arg;
+    struct proxy *proxy = server->proxy;
+    if (torc_shard_id() != 0)
+        return;
+    torc_address_format(address, proxy->address[server->index]);
+    if (++proxy->listening == proxy->spec->listen_count)
+        say_where(proxy);
+}
+
+static int serve(void *arg)
+{
+    const struct proxy_server *server = (const struct proxy_server *)arg;
+    const struct proxy_spec *spec = server->proxy->spec;
+    uint32_t shards = torc_shard_count();
+    const struct torc_serve_options options = {
+        .connections_max = (uint32_t)((spec->connections_max + shards - 1) / shards),
+        .drain_ns = spec->drain_ns ? spec->drain_ns : 1,
+        .listening = on_listening,
+    };
+    return torc_serve(spec->listen[server->index], proxy_serve_connection, arg, &options);
+}
+
+static int serve_all(struct proxy *proxy, struct proxy_server *servers)
 {
     struct torc_scope all;
     torc_scope_init_with(&all, &(struct torc_scope_options){.cancel_on_error = true});
     int err = 0;
-    for (unsigned i = 0; i < count && !err; i++) {
+    for (unsigned i = 0; i < proxy->spec->listen_count && !err; i++) {
+        servers[i] = (struct proxy_server){proxy, &proxy->shards[torc_shard_id()], i};
         err = torc_spawn(&all, serve, &servers[i]);
-        if (!err)
-            err = torc_spawn(&all, close_at_end, &servers[i]);
     }
     if (!err && torc_shard_id() == 0)
         err = torc_spawn(&all, watch_signals, proxy);
@@ -174,68 +127,37 @@ static int serve_all(struct proxy *proxy, struct server *servers, unsigned count
     return err ? err : joined;
 }
 
-static int begin_first(struct proxy *proxy, struct server *servers, unsigned *count)
+/* What there is once: on shard 0. */
+static int begin(struct proxy *proxy)
 {
     proxy->shard_count = torc_shard_count();
     proxy->began_ns = torc_now_ns();
     int err = torc_signals_open(&proxy->signals, &(const int){SIGUSR1}, 1);
-    if (err) {
+    if (err)
         fprintf(stderr, "torc proxy: SIGUSR1 can't be waited for: %s\n", strerror(-err));
-        return err;
-    }
-    err = listen_all(proxy, servers, count);
-    if (!err)
-        say_where(proxy);
-    proxy->has_begun = !err;
     return err;
 }
 
-/* On shard 0. */
-static int wait_for_begin(void *arg)
+static void end(struct proxy *proxy)
 {
-    struct proxy *proxy = (struct proxy *)arg;
-    int err = torc_event_wait(&proxy->begun);
-    return err ? err : proxy->begin_error;
-}
-
-static int begin(struct proxy *proxy, struct server *servers, unsigned *count)
-{
-    int err;
-    if (torc_shard_id() == 0) {
-        err = begin_first(proxy, servers, count);
-        proxy->begin_error = err ? -ECANCELED : 0; /* it has been said */
-        torc_event_set(&proxy->begun);
-    } else {
-        err = torc_call(0, wait_for_begin, proxy);
-        if (!err)
-            err = listen_all(proxy, servers, count);
-    }
-    return err;
+    proxy->seconds = seconds_since(proxy->began_ns);
+    torc_signals_close(&proxy->signals);
 }
 
 static int shard_main(void *arg)
 {
     struct proxy *proxy = (struct proxy *)arg;
     struct proxy_shard *shard = &proxy->shards[torc_shard_id()];
-    unsigned count = 0;
+    struct proxy_server servers[PROXY_LISTEN_MAX];
+    bool first = torc_shard_id() == 0;
     shard->spec = proxy->spec;
     torci_link_init(&shard->connections);
-    struct server *servers =
-        (struct server *)torc_alloc(proxy->spec->listen_count * sizeof *servers);
-    if (!servers) {
-        fputs("torc proxy: out of memory\n", stderr);
-        return -ENOMEM;
-    }
-    int err = begin(proxy, servers, &count);
-    if (!err)
-        err = serve_all(proxy, servers, count);
-    for (unsigned i = 0; i < count; i++)
-        torc_listener_close(&servers[i].listener);
-    torc_free(servers);
-    if (torc_shard_id() == 0 && proxy->has_begun) {
-        proxy->seconds = seconds_since(proxy->began_ns);
-        torc_signals_close(&proxy->signals);
-    }
+    int err = first ? begin(proxy) : 0;
+    if (err)
+        return err;
+    err = serve_all(proxy, servers);
+    if (first)
+        end(proxy);
     return torc_is_shutting_down() && err == -ECANCELED ? 0 : err;
 }
 
@@ -250,9 +172,8 @@ static int run(const struct proxy_spec *spec)
         fputs("torc proxy: out of memory\n", stderr);
         return 1;
     }
-    torc_event_init(&proxy.begun);
     int result = torc_run(&config, shard_main, &proxy);
-    if (proxy.has_begun)
+    if (proxy.listening == spec->listen_count)
         report_end(&proxy);
     free(proxy.shards);
     return result < 0 ? 1 : 0;

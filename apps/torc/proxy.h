@@ -18,6 +18,8 @@ enum {
     PROXY_OUT_DOUBLINGS_MAX = 5, /* of the time that a backend is left out */
 };
 
+struct proxy;
+
 enum proxy_balance { PROXY_ROUND_ROBIN, PROXY_LEAST_CONNECTIONS };
 
 /* What the command line says; read only once it is made. */
@@ -103,7 +105,14 @@ struct proxy_connection {
     struct torc_relay_result result;
 };
 
-/* A torc_stream_fn; ARG is the array of shards. */
+/* One of the addresses that a shard serves. */
+struct proxy_server {
+    struct proxy *proxy;
+    struct proxy_shard *shard;
+    unsigned index; /* of the address */
+};
+
+/* A torc_stream_fn; ARG is a struct proxy_server. */
 int proxy_serve_connection(struct torc_stream *client, void *arg);
 
 /* ------ Reports */

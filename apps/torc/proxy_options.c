@@ -268,9 +268,13 @@ static bool check(struct proxy_spec *spec)
                 spec->listen_count ? "--to" : "--listen");
         return false;
     }
-    for (unsigned i = 0; i < spec->listen_count; i++)
+    for (unsigned i = 0; i < spec->listen_count; i++) {
         if (!check_address(spec->listen[i], false))
             return false;
+        for (unsigned j = 0; j < i; j++)
+            if (!strcmp(spec->listen[i], spec->listen[j]))
+                return refuse("--listen", spec->listen[i], "is given twice");
+    }
     for (unsigned i = 0; i < spec->to_count; i++)
         if (!check_address(spec->to[i], true))
             return false;

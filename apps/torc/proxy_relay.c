@@ -67,7 +67,7 @@ static void end_both(struct proxy_shard *shard, const struct torc_relay_result *
 
 int proxy_serve_connection(struct torc_stream *client, void *arg)
 {
-    struct proxy_shard *shard = &((struct proxy_shard *)arg)[torc_shard_id()];
+    struct proxy_shard *shard = ((const struct proxy_server *)arg)->shard;
     const struct proxy_spec *spec = shard->spec;
     const struct torc_relay_options options = {.idle_ns = spec->idle_ns,
                                                .half_idle_ns = spec->half_close_ns};
