@@ -3,7 +3,7 @@
 # make           build/libtorc.a, libtorc.so, torc, torc-micro, examples/NAME
 # make demo      installs what is missing, builds, shows the machine and measures its disk
 # make test      installs what is missing, runs every test; the last line is "N passed, N failed"
-# make lint | test-aarch64 | verify | bench | stress | stress-channels | stress-net | install | uninstall | clean
+# make lint | test-aarch64 | verify | bench | stress | stress-channels | stress-net | stress-proxy | install | uninstall | clean
 #
 # B=DIR builds elsewhere. SAN=address,undefined or SAN=thread instruments. CC=clang works too.
 # CI=1 turns warnings into errors. TLS=no leaves OpenSSL out; it is taken where pkg-config finds it.
@@ -183,6 +183,11 @@ stress-net:
 	@$(SUBMAKE) $B/tests/test_net_storm
 	TORC_STORM_SECONDS=$${TORC_STORM_SECONDS:-60} $B/tests/test_net_storm
 
+# A GiB through torc proxy with ends at random, both ways, SHA-256 compared; over TCP and over Unix sockets.
+stress-proxy: $B/torc
+	@dir=$$(mktemp -d) && TORC_PROXY_MIB=1024 timeout 600 python3 tests/proxy_checks.py $B/torc $$dir \
+	 every_byte_arrives_over_tcp every_byte_arrives_over_unix_sockets; status=$$?; rm -rf $$dir; exit $$status
+
 # ldconfig, or a program linked to the new library does not start; in a staging directory none does.
 install: lib $(if $(APP_OBJ),$B/torc)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
@@ -204,6 +209,6 @@ clean:
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
 FORCE:
-.PHONY: all lib tests demo test lint test-aarch64 verify bench stress stress-channels stress-net install uninstall clean FORCE
+.PHONY: all lib tests demo test lint test-aarch64 verify bench stress stress-channels stress-net stress-proxy install uninstall clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -308,9 +308,13 @@ static inline void complete(struct torci_io *io, struct torci_ring *ring, uint64
 
 bool torci_op_reap(struct torci_io *io, struct torci_ring *ring)
 {
-    uint32_t head = *ring->cq_head;
+    uint32_t head = *ring->cq_head, submitted = ring->submitted;
+    /* RELAXED: the kernel set it, if it did, in a submission of ours. What did not fit is not here yet. */
+    bool whole = !(__atomic_load_n(ring->kernel_flags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW);
     /* pairs with the kernel's release after it has written the entries */
     uint32_t tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+    if (whole && head == tail)
+        ring->settled = submitted;
     if (head == tail)
         return false;
     torci_count_add(&io->exec.counters->ring_cqes, tail - head);
@@ -324,6 +328,8 @@ bool torci_op_reap(struct torci_io *io, struct torci_ring *ring)
         __atomic_store_n(ring->cq_head, ++head, __ATOMIC_RELEASE);
         complete(io, ring, user_data, result, flags);
     } while (head != tail);
+    if (whole) /* and not what a completion function has submitted */
+        ring->settled = submitted;
     return true;
 }
 

@@ -93,7 +93,7 @@ static void find_fields(struct torci_ring *ring, const struct io_uring_params *p
     ring->cq_entries = *field(ring, params->cq_off.ring_entries);
     ring->cq_mask = ring->cq_entries - 1;
     ring->cqes = (struct io_uring_cqe *)(void *)field(ring, params->cq_off.cqes);
-    ring->tail = ring->submitted = *ring->sq_tail;
+    ring->tail = ring->submitted = ring->settled = *ring->sq_tail;
     if (!(params->flags & TORCI_SETUP_NO_SQARRAY)) {
         uint32_t *array = field(ring, params->sq_off.array);
         for (uint32_t i = 0; i < ring->sq_entries; i++)

@@ -24,6 +24,7 @@ struct torci_ring {
     uint32_t sq_mask, sq_entries;
     uint32_t tail;      /* ours: entries taken */
     uint32_t submitted; /* ours: entries that the kernel has consumed */
+    uint32_t settled; /* ours: of those, what the kernel said in their submission has been reaped */
 
     struct io_uring_cqe *cqes;
     uint32_t *cq_head;

@@ -228,13 +228,9 @@ void torci_send_turn(struct torci_net *net)
 void torci_send_submitted(struct torci_net *net)
 {
     struct torci_io *io = net->io;
-    /* A failure may be among the completions that did not fit: until those have been fetched nobody knows. RELAXED: the
-     * kernel set it, if it did, in the submission itself. */
-    if (__atomic_load_n(io->ring.kernel_flags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)
-        return;
     while (!torci_list_is_empty(&net->queued)) {
         struct torc_stream *stream = TORC_CONTAINER_OF(net->queued.next, struct torc_stream, link);
-        if ((int32_t)(io->ring.submitted - stream->sq_index) < 0)
+        if ((int32_t)(io->ring.settled - stream->sq_index) < 0)
             return;
         torci_list_unlink(&stream->link);
         stream->out_state = TORCI_OUT_IDLE;

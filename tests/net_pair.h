@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * For tests of streams: a stream and, as its peer, a plain socket that the test drives by itself, on kernels with and
- * without buffer rings; and a check that the room has everything back.
+ * without buffer rings, with a descriptor and with a direct one; and a check that the room has everything back.
  *
  *     static int body(enum net_kind kind) { struct net_pair pair; net_pair_open(&pair, kind); … net_pair_close(&pair); }
  *     NET_TEST(stream, does_this, body)        // over TCP and a Unix socket, in each kernel
@@ -23,6 +23,9 @@
 
 enum net_kind { NET_UNIX, NET_TCP, NET_KINDS };
 enum net_kernel { NET_KERNEL_NEW, NET_KERNEL_OLD, NET_KERNELS };
+
+/* Streams have no descriptor of the process. */
+static bool net_direct;
 
 struct net_pair {
     struct torc_stream stream;
@@ -53,8 +56,17 @@ static inline void net_pair_open(struct net_pair *pair, enum net_kind kind)
 {
     int ends[2];
     net_sockets(kind, ends);
-    CHECK_EQ(torc_stream_adopt(&pair->stream, ends[0]), 0);
     pair->peer = ends[1];
+    if (net_direct) {
+        struct torci_net *net;
+        CHECK_EQ(torci_net_get(&net), 0);
+        CHECK_EQ(torci_slots_share(net->io), 0);
+        int slot = torci_make_direct(net, ends[0]);
+        CHECK(slot >= 0);
+        CHECK_EQ(torci_stream_open(&pair->stream, slot, true), 0);
+    } else {
+        CHECK_EQ(torc_stream_adopt(&pair->stream, ends[0]), 0);
+    }
 }
 
 static inline void net_pair_close(struct net_pair *pair)
@@ -184,20 +196,28 @@ static inline int net_run_main(void *arg)
     return result;
 }
 
+static inline int net_no_rings(void *context, int ring, unsigned opcode, void *arg, unsigned count)
+{
+    if ((opcode & INT32_MAX) == IORING_REGISTER_PBUF_RING)
+        return -EINVAL;
+    return fault_ring_register(context, ring, opcode, arg, count);
+}
+
 static inline void net_old_kernel(struct fault_kernel *fault)
 {
-    fault->register_opcode_max = IORING_REGISTER_PBUF_RING - 1;
+    fault->kernel.ring_register = net_no_rings;
     fault->features_hidden = TORCI_FEATURE_MIN_WAIT;
 }
 
 static inline void net_test(int (*body)(enum net_kind kind), struct torc_config config)
 {
-    for (int kernel = 0; kernel < NET_KERNELS; kernel++)
+    for (int way = 0; way < 2 * NET_KERNELS; way++)
         for (int kind = 0; kind < NET_KINDS; kind++) {
             struct fault_kernel fault;
             struct net_run run = {body, (enum net_kind)kind};
             fault_kernel_init(&fault);
-            if (kernel == NET_KERNEL_OLD)
+            net_direct = way >= NET_KERNELS;
+            if (way % NET_KERNELS == NET_KERNEL_OLD)
                 net_old_kernel(&fault);
             config.kernel = &fault.kernel;
             config.no_stall_report = true;

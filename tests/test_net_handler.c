@@ -47,7 +47,9 @@ static void wait_for(uint32_t *count, uint32_t least)
 
 static void reset(void)
 {
-    go = waiting = calls = ends = nested = 0;
+    uint32_t *const all[] = {&go, &waiting, &calls, &ends, &nested};
+    for (int i = 0; i < 5; i++)
+        __atomic_store_n(all[i], 0, __ATOMIC_SEQ_CST);
 }
 
 /* 'w' waits until somebody has said 'g'; 't' tells how many tasks there are; all else is echoed. */

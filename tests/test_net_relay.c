@@ -281,6 +281,37 @@ TEST(relay, many_relays_at_once_mix_nothing_up)
     CHECK_EQ(run(many_at_once, NULL), 0);
 }
 
+/* Small messages behind full chunks, in sockets that are full: what finds no room behind a chunk is sent with it. */
+static int mixed_sizes(void *arg)
+{
+    (void)arg;
+    enum { ROUNDS = 400, LARGE = 1 << 16, SMALL = 300 };
+    struct quad quad;
+    quad_open(&quad, KIND_UNIX);
+    quad_start(&quad);
+    struct flow there = {&quad.left, 0, 0, 0, 0, false};
+    struct flow heard = {&quad.right, (uint64_t)ROUNDS * (LARGE + SMALL), 0, 0, 0, false};
+    CHECK_EQ(torc_spawn(&quad.tasks, hear, &heard), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        there.size += LARGE;
+        there.piece_max = LARGE;
+        CHECK_EQ(talk(&there), 0);
+        there.size += SMALL;
+        there.piece_max = SMALL / 3;
+        CHECK_EQ(talk(&there), 0);
+    }
+    CHECK_EQ(torc_stream_end(&quad.left), 0);
+    CHECK_EQ(torc_stream_end(&quad.right), 0);
+    quad_end(&quad, 0, TORC_RELAY_DONE);
+    CHECK_EQ(heard.place, heard.size);
+    return 0;
+}
+
+TEST(relay, small_messages_behind_full_chunks_arrive)
+{
+    CHECK_EQ(run(mixed_sizes, NULL), 0);
+}
+
 static int without_buffer_rings(void *arg)
 {
     (void)arg;

@@ -247,8 +247,9 @@ static int all_fail_queued(enum net_kind kind)
         net_pair_open(&pairs[i], kind);
         if (i % 3)
             net_peer_reset(&pairs[i]);
-        CHECK_EQ(torc_stream_print(&pairs[i].stream, "text"), 0);
     }
+    for (unsigned i = 0; i < CROWD; i++)
+        CHECK_EQ(torc_stream_print(&pairs[i].stream, "text"), 0);
     uint64_t queued = torci_io_this()->exec.counters->net_sends_queued;
     torci_io_this()->traffic.came = 100;
     net_turns();
@@ -282,10 +283,10 @@ TEST(send, failures_beyond_the_completion_queue_are_not_taken_for_success)
 static int closed_while_queued(enum net_kind kind)
 {
     static struct net_pair pairs[CROWD];
-    for (unsigned i = 0; i < CROWD; i++) {
+    for (unsigned i = 0; i < CROWD; i++)
         net_pair_open(&pairs[i], kind);
+    for (unsigned i = 0; i < CROWD; i++)
         CHECK_EQ(torc_stream_print(&pairs[i].stream, "text"), 0);
-    }
     torci_io_this()->traffic.came = 100;
     torci_send_turn(net_room());
     for (unsigned i = 0; i < CROWD; i++) {

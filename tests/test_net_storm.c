@@ -25,6 +25,7 @@ struct line {
     int fd; /* negative: none */
     uint64_t sent, got;
     bool ended, talks; /* takes what comes */
+    bool patient; /* stays until something has come: a server that lags behind sees some alive */
 };
 
 static uint64_t clock_ns(void)
@@ -63,6 +64,7 @@ static void line_open(struct client *client, struct line *line, struct torci_ran
     }
     client->connections++;
     *line = (struct line){.fd = fd, .talks = torci_random_below(random, 8) != 0};
+    line->patient = line->talks && torci_random_below(random, 4) == 0;
 }
 
 static void line_send(struct client *client, struct line *line, struct torci_random *random)
@@ -107,7 +109,10 @@ static void line_step(struct client *client, struct line *line, struct torci_ran
         line_open(client, line, random);
         return;
     }
-    switch (torci_random_below(random, 40)) {
+    unsigned what = (unsigned)torci_random_below(random, 40);
+    if (what < 2 && line->patient && !line->got)
+        what = 3;
+    switch (what) {
     case 0: line_close(client, line, true); return;
     case 1: line_close(client, line, false); return;
     case 2:
@@ -182,7 +187,7 @@ struct server {
 static int serve(void *arg)
 {
     struct server *server = (struct server *)arg;
-    const struct torc_serve_options options = {.drain_ns = 100 * TORC_MS};
+    const struct torc_serve_options options = {.drain_ns = 100 * TORC_MS, .connections_max = 2000};
     int err = server->is_handler
                   ? torc_serve_handler_on(&server->listener, echo_once, NULL, &options)
                   : torc_serve_on(&server->listener, echo, NULL, &options);
