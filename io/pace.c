@@ -29,9 +29,10 @@ enum {
     RETRY_TURNS = 64,          /* after so many a cap is forgotten */
     EPOCH_TURNS = 64,
     TRY_EPOCHS = 2,
-    PATIENCE_MIN = 16,
-    PATIENCE_MAX = 256,
-    WORTHWHILE = 32, /* a way has to save one part in so many to be kept */
+    PATIENCE_MIN = 32,
+    PATIENCE_MAX = 2048,
+    BATCHING_SAVES = 32, /* one part in so many of the CPU, or it is not worth its wait */
+    NO_SPIN_SAVES = 16,  /* or the messages may as well be answered sooner */
     REST_MAX = 255,
 };
 
@@ -44,46 +45,46 @@ static uint64_t thread_cpu_ns(const struct torci_io *io)
 }
 
 /* What the other way costs is not known before it has been gone for some epochs, the first of which is of both. */
-static void change_ways(struct torci_pace *pace)
+static void change_ways(struct torci_trial *trial)
 {
-    pace->batching = !pace->batching;
-    pace->settling = true;
+    trial->on = !trial->on;
+    trial->settling = true;
 }
 
-static bool pays(const struct torci_pace *pace)
+/* Whether ON is the better way; it needs to be so by one part in WORTHWHILE. */
+static bool is_on_better(const struct torci_trial *trial, uint64_t worthwhile)
 {
-    uint64_t tried = pace->cost[pace->batching], other = pace->cost[!pace->batching];
-    return tried < other - other / WORTHWHILE;
+    return trial->cost[true] < trial->cost[false] - trial->cost[false] / worthwhile;
 }
 
-void torci_pace_judge(struct torci_pace *pace, uint64_t cost)
+void torci_trial_judge(struct torci_trial *trial, uint64_t cost, uint64_t worthwhile)
 {
-    if (pace->settling) {
-        pace->settling = false;
+    if (trial->settling) {
+        trial->settling = false;
         return;
     }
-    uint64_t *mean = &pace->cost[pace->batching];
+    uint64_t *mean = &trial->cost[trial->on];
     *mean = *mean ? *mean - *mean / 4 + cost / 4 : cost;
-    if (!pace->patience)
-        pace->patience = pace->stay = PATIENCE_MIN;
-    if (--pace->stay)
+    if (!trial->patience)
+        trial->patience = trial->stay = PATIENCE_MIN;
+    if (--trial->stay)
         return;
-    if (!pace->trying) {
-        pace->trying = true;
-        pace->stay = TRY_EPOCHS;
-        change_ways(pace);
-        pace->cost[pace->batching] = 0;
+    if (!trial->trying) {
+        trial->trying = true;
+        trial->stay = TRY_EPOCHS;
+        change_ways(trial);
+        trial->cost[trial->on] = 0;
         return;
     }
-    pace->trying = false;
-    if (pays(pace)) {
-        pace->patience = PATIENCE_MIN;
+    trial->trying = false;
+    if (is_on_better(trial, worthwhile) == trial->on) {
+        trial->patience = PATIENCE_MIN;
     } else {
-        change_ways(pace);
-        if (pace->patience < PATIENCE_MAX)
-            pace->patience *= 4;
+        change_ways(trial);
+        if (trial->patience < PATIENCE_MAX)
+            trial->patience *= 4;
     }
-    pace->stay = pace->patience;
+    trial->stay = trial->patience;
 }
 
 static void end_epoch(struct torci_io *io)
@@ -94,9 +95,13 @@ static void end_epoch(struct torci_io *io)
     io->traffic.active = 0;
     io->traffic.epoch++;
     pace->cpu_ns = thread_cpu_ns(io);
-    if (began_ns && pace->cpu_ns > began_ns &&
-        pace->epoch_messages >= EPOCH_TURNS * TORCI_PACE_MANY)
-        torci_pace_judge(pace, (pace->cpu_ns - began_ns) * 16 / pace->epoch_messages);
+    if (began_ns && pace->cpu_ns > began_ns) {
+        uint64_t cost = (pace->cpu_ns - began_ns) * 16 / pace->epoch_messages;
+        if (pace->epoch_messages >= EPOCH_TURNS * TORCI_PACE_MANY)
+            torci_trial_judge(&pace->batching, cost, BATCHING_SAVES);
+        else
+            torci_trial_judge(&pace->no_spin, cost, NO_SPIN_SAVES);
+    }
     pace->epoch_turns = pace->epoch_messages = 0;
 }
 
@@ -128,7 +133,7 @@ uint32_t torci_pace_want(struct torci_io *io, uint32_t *min_wait_us)
     else if (++pace->turns % RETRY_TURNS == 0)
         pace->cap = 0;
     pace->wanted = 0;
-    if (!pace->batching || last < TORCI_PACE_MANY || half < TORCI_PACE_MANY ||
+    if (!pace->batching.on || last < TORCI_PACE_MANY || half < TORCI_PACE_MANY ||
         !(io->ring.features & TORCI_FEATURE_MIN_WAIT))
         return 1;
     uint32_t cap = pace->cap ? pace->cap : WANT_MAX, want = last + last / 8;
@@ -144,7 +149,8 @@ uint32_t torci_pace_want(struct torci_io *io, uint32_t *min_wait_us)
 uint64_t torci_pace_spin_ns(struct torci_io *io)
 {
     struct torci_pace *pace = &io->pace;
-    if (!pace->last || pace->last >= TORCI_PACE_MANY || io->shares_cpu || io->config.no_spin)
+    if (!pace->last || pace->last >= TORCI_PACE_MANY || pace->no_spin.on || io->shares_cpu ||
+        io->config.no_spin)
         return 0;
     if (pace->rest) {
         pace->rest--;

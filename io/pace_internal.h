@@ -16,6 +16,15 @@ enum {
     TORCI_PACE_LARGE_BYTES = 4096, /* a message above this is waited for less long by spinning */
 };
 
+/* Something that may save CPU or not, on this machine, under this load: tried from time to time. */
+struct torci_trial {
+    bool on, trying, settling;
+    uint32_t stay;     /* epochs until the other way is tried, or judged */
+    uint32_t patience; /* epochs between two tries */
+    uint64_t cost
+        [2]; /* CPU a message without and with, in 1/16 ns: the mean of late epochs; 0: not known */
+};
+
 struct torci_pace {
     uint32_t last;          /* messages of the turn that has just ended */
     uint32_t largest_bytes; /* of those */
@@ -29,12 +38,7 @@ struct torci_pace {
     uint32_t active; /* connections that were active in the one before; 0: there was none */
     uint64_t cpu_ns; /* of the thread, when it began */
 
-    /* Whether waiting for batches pays here. */
-    bool batching, trying, settling;
-    uint32_t stay;     /* epochs until the other way is tried, or judged */
-    uint32_t patience; /* epochs between two tries */
-    uint64_t cost
-        [2]; /* CPU a message without and with, in 1/16 ns: the mean of late epochs; 0: not known */
+    struct torci_trial batching, no_spin;
 };
 
 /* The loop has nothing to do: the turn is over. */
@@ -45,7 +49,7 @@ uint32_t torci_pace_want(struct torci_io *io, uint32_t *min_wait_us);
 /* How long to spin now; 0: not at all. If it was not 0, torci_pace_spun is told what came of it. */
 uint64_t torci_pace_spin_ns(struct torci_io *io);
 void torci_pace_spun(struct torci_io *io, bool came);
-/* An epoch of large turns is over, whose messages took COST each. */
-void torci_pace_judge(struct torci_pace *pace, uint64_t cost);
+/* An epoch is over whose messages took COST each. It is kept on, where it was tried, if it saves one part in WORTHWHILE. */
+void torci_trial_judge(struct torci_trial *trial, uint64_t cost, uint64_t worthwhile);
 
 #endif

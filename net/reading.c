@@ -278,7 +278,7 @@ ssize_t torc_stream_read_exactly(struct torc_stream *stream, void *memory, size_
 
 ssize_t torc_stream_read_line(struct torc_stream *stream, char *line, size_t size)
 {
-    const void *data;
+    const void *data = NULL;
     if (!size)
         return -EINVAL;
     ssize_t n = torc_stream_peek_until(stream, "\n", size + 1, &data);

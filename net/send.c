@@ -423,6 +423,7 @@ ssize_t torci_send(struct torc_stream *stream, const struct iovec *pieces, unsig
         struct iovec rest[PIECES_MAX];
         unsigned n = 0;
         size_t skip = done;
+        rest[0] = (struct iovec){NULL, 0};
         for (unsigned i = 0; i < count && n < PIECES_MAX; i++) {
             if (skip >= pieces[i].iov_len) {
                 skip -= pieces[i].iov_len;

@@ -53,9 +53,9 @@ static uint32_t epochs(uint32_t count, uint64_t without, uint64_t with)
 {
     uint32_t batching = 0, us;
     for (uint32_t i = 0; i < count; i++) {
-        batching += io.pace.batching;
+        batching += io.pace.batching.on;
         for (uint32_t j = 0; j < EPOCH_TURNS; j++) {
-            used_ns += MESSAGES * (io.pace.batching ? with : without);
+            used_ns += MESSAGES * (io.pace.batching.on ? with : without);
             (void)turn(MESSAGES, 64, 100, &us);
         }
     }
@@ -66,7 +66,7 @@ TEST(pace, waits_for_batches_where_they_cost_less)
 {
     setup(100);
     uint32_t batching = epochs(500, 4000, 3600);
-    CHECK(io.pace.batching && !io.pace.trying);
+    CHECK(io.pace.batching.on && !io.pace.batching.trying);
     CHECK(batching > 400);
 }
 
@@ -74,7 +74,7 @@ TEST(pace, does_not_where_they_cost_more)
 {
     setup(100);
     uint32_t batching = epochs(1000, 4000, 4300);
-    CHECK(!io.pace.batching || io.pace.trying);
+    CHECK(!io.pace.batching.on || io.pace.batching.trying);
     CHECK(batching > 2);  /* it has looked */
     CHECK(batching < 50); /* and not often */
 }
@@ -83,9 +83,39 @@ TEST(pace, goes_back_when_batches_pay_no_more)
 {
     setup(100);
     epochs(300, 4000, 3600);
-    CHECK(io.pace.batching);
+    CHECK(io.pace.batching.on);
     epochs(1000, 3600, 4000);
-    CHECK(!io.pace.batching || io.pace.trying);
+    CHECK(!io.pace.batching.on || io.pace.batching.trying);
+}
+
+/* Epochs of one message a turn, which cost SPINNING or SLEEPING ns; how many of them slept at once. */
+static uint32_t small_epochs(uint32_t count, uint64_t spinning, uint64_t sleeping)
+{
+    uint32_t slept = 0, us;
+    for (uint32_t i = 0; i < count; i++) {
+        slept += io.pace.no_spin.on;
+        for (uint32_t j = 0; j < EPOCH_TURNS; j++) {
+            used_ns += io.pace.no_spin.on ? sleeping : spinning;
+            (void)turn(1, 64, 1, &us);
+            CHECK_EQ(torci_pace_spin_ns(&io) > 0, !io.pace.no_spin.on);
+        }
+    }
+    return slept;
+}
+
+TEST(pace, spins_where_sleeping_costs_about_as_much)
+{
+    setup(1);
+    uint32_t slept = small_epochs(1000, 25000, 24500);
+    CHECK(slept > 2 && slept < 50);
+}
+
+TEST(pace, sleeps_at_once_where_spinning_only_burns)
+{
+    setup(1);
+    uint32_t slept = small_epochs(1000, 40000, 20000);
+    CHECK(slept > 900);
+    CHECK(small_epochs(1000, 20000, 40000) < 200); /* and no longer when that changes */
 }
 
 TEST(pace, does_not_try_where_nobody_tells_the_cpu_time)
@@ -99,7 +129,7 @@ TEST(pace, asks_for_as_many_again_up_to_half_of_the_active_connections)
 {
     uint32_t us;
     setup(1000);
-    io.pace.batching = true;
+    io.pace.batching.on = true;
     CHECK_EQ(turn(7, 64, 100, &us), 1);
     CHECK_EQ(us, 0);
     CHECK_EQ(turn(16, 64, 100, &us), 18);
@@ -114,7 +144,7 @@ TEST(pace, does_not_wait_again_for_what_did_not_come)
 {
     uint32_t us;
     setup(1000);
-    io.pace.batching = true;
+    io.pace.batching.on = true;
     CHECK_EQ(turn(56, 64, 1000, &us), 63);
     CHECK_EQ(turn(20, 64, 1000, &us), 20); /* less than half of it: no more than that for a while */
     CHECK_EQ(turn(40, 64, 1000, &us), 20);
@@ -125,7 +155,7 @@ TEST(pace, never_waits_for_batches_without_the_kernels_help)
     uint32_t us;
     setup(1000);
     io.ring.features = 0;
-    io.pace.batching = true;
+    io.pace.batching.on = true;
     CHECK_EQ(turn(56, 64, 1000, &us), 1);
 }
 

@@ -190,7 +190,7 @@ static void try_everything(struct scene *scene)
 {
     static char large[LARGE_BYTES];
     char text[64] = {0}, wanted[64];
-    struct sockaddr_in own;
+    struct sockaddr_in own = {0};
     socklen_t size = sizeof own;
     WANT(scene_wait_for(scene, 1));
     int fd = scene_connect(scene);

@@ -25,7 +25,6 @@ static int all_calls(struct torc_stream *stream, int peer)
     const void *data;
     struct torc_deadline deadline;
     struct net_pair pair = {.peer = peer};
-    ssize_t n;
     torc_deadline_enter(&deadline, TORC_SEC);
     int err = tolerated(torc_stream_print(stream, "hello"));
     if (!err)
@@ -34,18 +33,18 @@ static int all_calls(struct torc_stream *stream, int peer)
         net_peer_expect(&pair, "hello");
     net_peer_send(&pair, "one line\nhalf", 13);
     if (!err)
-        err = tolerated(n = torc_stream_read_line(stream, buf, sizeof buf));
+        err = tolerated(torc_stream_read_line(stream, buf, sizeof buf));
     if (!err)
         CHECK_STR(buf, "one line");
     if (!err)
         err = tolerated(torc_stream_peek_at_least(stream, 4, &data));
     net_peer_send(&pair, " and half", 9);
     if (!err)
-        err = tolerated(n = torc_stream_read_exactly(stream, buf, 13));
+        err = tolerated(torc_stream_read_exactly(stream, buf, 13));
     if (!err)
         CHECK_EQ(memcmp(buf, "half and half", 13), 0);
     if (!err)
-        err = tolerated(n = torc_stream_write_all(stream, block, sizeof block));
+        err = tolerated(torc_stream_write_all(stream, block, sizeof block));
     if (!err) {
         static char got[sizeof block];
         CHECK_EQ(net_peer_receive(&pair, got, sizeof got), sizeof got);
@@ -53,8 +52,9 @@ static int all_calls(struct torc_stream *stream, int peer)
     }
     if (!err) {
         CHECK_EQ(shutdown(peer, SHUT_WR), 0);
-        err = tolerated(n = torc_stream_read(stream, buf, sizeof buf));
-        CHECK(n <= 0);
+        ssize_t n = torc_stream_read(stream, buf, sizeof buf);
+        CHECK(n <= 0); /* the end, or its failure */
+        err = tolerated(n);
     }
     (void)torc_deadline_leave(&deadline);
     return err;

@@ -81,7 +81,7 @@ static int wait_or_go(struct torc_stream *stream, void *arg)
 static int tasks_of(int fd)
 {
     char text[9] = {0};
-    return scene_send(fd, "t", 1) && scene_receive(fd, text, 8) ? atoi(text) : -1;
+    return scene_send(fd, "t", 1) && scene_receive(fd, text, 8) ? (int)strtol(text, NULL, 10) : -1;
 }
 
 static void many_block(struct scene *scene)

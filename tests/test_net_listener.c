@@ -240,7 +240,7 @@ static void leave_socket(void)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    strcpy(at.sun_path, path);
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
     CHECK_EQ(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
     CHECK_EQ(listen(fd, 1), 0);
     close(fd);
@@ -288,7 +288,7 @@ TEST(listener, a_forbidden_directory_is_said)
     int wanted = -EACCES;
     make_path();
     CHECK_EQ(mkdir(path, 0700), 0);
-    strcat(text_of_path, "/socket");
+    snprintf(text_of_path, sizeof text_of_path, "unix:%s/socket", path);
     bool root = geteuid() == 0;
     CHECK_EQ(root ? seteuid(65534) : chmod(path, 0500), 0);
     int result = torc_run(&(struct torc_config){.shards = 1}, listen_in_vain, &wanted);

@@ -603,7 +603,7 @@ static int names(enum net_kind kind)
 {
     struct net_pair pair;
     struct torc_address local, peer;
-    struct sockaddr_in of_peer;
+    struct sockaddr_in of_peer = {0};
     socklen_t size = sizeof of_peer;
     int one = 1, got = 0;
     net_pair_open(&pair, kind);
