@@ -28,11 +28,11 @@ enum {
     SPIN_LARGE_NS = 20 * 1000, /* after a large message: it is not answered at once */
     RETRY_TURNS = 64,          /* after so many a cap is forgotten */
     EPOCH_TURNS = 64,
-    TRY_EPOCHS = 2,
-    PATIENCE_MIN = 32,
+    TRY_EPOCHS = 6,
+    PATIENCE_MIN = 64,
     PATIENCE_MAX = 2048,
-    BATCHING_SAVES = 32, /* one part in so many of the CPU, or it is not worth its wait */
-    NO_SPIN_SAVES = 16,  /* or the messages may as well be answered sooner */
+    BATCHING_SAVES = 16, /* one part in so many of the CPU, or it is not worth its wait */
+    NO_SPIN_SAVES = 10,  /* or the messages may as well be answered sooner */
     REST_MAX = 255,
 };
 

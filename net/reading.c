@@ -298,6 +298,7 @@ ssize_t torc_stream_read_line(struct torc_stream *stream, char *line, size_t siz
     }
     if (length >= size)
         return -EMSGSIZE;
+    TORC_ASSERT(data != NULL); /* peeked, or we would have returned */
     memcpy(line, data, length);
     line[length] = '\0';
     torc_stream_consume(stream, taken);
