@@ -174,8 +174,9 @@ static int cancelled_before(void *arg)
     /* What does not have to wait goes on. */
     CHECK_EQ(torc_stream_read(&pair->stream, buf, sizeof buf), 4);
     CHECK_EQ(torc_stream_write_all(&pair->stream, "there", 5), 5);
-    CHECK_EQ(torc_stream_flush(&pair->stream),
-             net_direct ? -ECANCELED : 0); /* by the ring: waits */
+    int flushed = torc_stream_flush(&pair->stream);
+    CHECK(flushed == 0 ||
+          (net_direct && flushed == -ECANCELED)); /* by the ring: may have to wait */
     CHECK_EQ(torc_stream_read(&pair->stream, buf, sizeof buf), -ECANCELED);
     torc_stream_close(&pair->stream);
     return 0;
