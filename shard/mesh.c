@@ -474,14 +474,15 @@ static void mesh_turn(struct torci_io *io)
 {
     struct torci_shard *self = TORC_CONTAINER_OF(io, struct torci_shard, io);
     struct torci_mesh *mesh = &self->mesh;
-    if (TORC_UNLIKELY(mesh->stalled))
-        retry_stalled(self);
     FOR_EACH_BIT(mesh, index)
     take(self, index);
     if (self->returns.pending)
         torci_returns_flush(self);
     if (!torci_list_is_empty(&mesh->chores))
         do_chores(self);
+    /* After all that may have freed what the work was refused for the want of: nothing else may come to wake us. */
+    if (TORC_UNLIKELY(mesh->stalled))
+        retry_stalled(self);
     torci_mesh_flush_all(self);
     if (self->stopping && !self->buried)
         torc_event_set(&self->look); /* its first task may wait until all has gone out */
